@@ -1,0 +1,1 @@
+"""Playbooks, service catalogue and triage rules: YAML in, typed and fully checked documents out."""

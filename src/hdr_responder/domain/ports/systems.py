@@ -1,0 +1,53 @@
+"""The systems that actions read and change, found by the name that alerts and settings use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from hdr_responder.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hdr_responder.domain.ports.kubernetes import KubernetesCluster
+    from hdr_responder.domain.ports.metrics import MetricsSource
+    from hdr_responder.domain.ports.postgres import PostgresServer
+
+S = TypeVar("S")
+
+
+class AlertState(Protocol):
+    """Tells the present state of an incident's alerts from our own records."""
+
+    async def unresolved(self, incident_ref: str) -> int:
+        """Return how many of the incident's alerts still fire."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Systems:
+    """Every configured system by its name in ``targets``."""
+
+    kubernetes: Mapping[str, KubernetesCluster] = field(default_factory=dict)
+    postgres: Mapping[str, PostgresServer] = field(default_factory=dict)
+    metrics: MetricsSource | None = None
+    alerts: AlertState | None = None
+
+    def cluster(self, name: str) -> KubernetesCluster:
+        """Return the cluster that ``name`` maps to.
+
+        Raises NotFoundError when no ``targets.kubernetes`` entry has that name: an unmapped cluster is never changed.
+        """
+        return _named(self.kubernetes, name, "targets.kubernetes")
+
+    def database(self, name: str) -> PostgresServer:
+        """Return the target database ``name``; raises NotFoundError when ``targets.postgres`` has none of that name."""
+        return _named(self.postgres, name, "targets.postgres")
+
+
+def _named(systems: Mapping[str, S], name: str, section: str) -> S:
+    if name not in systems:
+        known = ", ".join(sorted(systems)) or "none"
+        raise NotFoundError(f"no {section}.{name} is configured (configured: {known})")
+    return systems[name]

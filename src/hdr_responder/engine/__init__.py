@@ -1,0 +1,1 @@
+"""The stages that turn a delivery into a verified remediation."""

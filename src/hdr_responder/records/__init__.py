@@ -1,0 +1,1 @@
+"""The timeline, the post-mortem and reports: what people read afterwards."""

@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# Installs what the service tests need beside the Python packages: Redis and Prometheus from apt, Alertmanager and the
+# Kubernetes control plane built from the Go modules that tests/services pins. What is there already is left alone, so
+# every run but the first ends at once. Exits 1, with a list, when something cannot be had.
+set -euo pipefail
+
+readonly KUBERNETES_VERSION=v1.34.3
+readonly ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+readonly CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/hdr-responder/bin"
+readonly PROGRESS_SECONDS=15
+
+missing=()
+build_pid=""
+trap '[ -z "$build_pid" ] || kill "$build_pid" 2>/dev/null || true' EXIT
+
+say() { printf 'test-tools: %s\n' "$*"; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+can_install() {
+    command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }
+}
+
+apt_install() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends "$1"
+}
+
+# from_apt PROGRAM PACKAGE
+from_apt() {
+    local program=$1 package=$2
+    if PATH="$PATH:/usr/sbin:/usr/bin" command -v "$program" >/dev/null; then return; fi
+    if ! can_install; then
+        missing+=("$program: install the package $package (no apt-get, or neither root nor password-less sudo)")
+        return
+    fi
+    say "installing $package"
+    if ! apt_install "$package" && ! { as_root apt-get update --quiet && apt_install "$package"; }; then
+        missing+=("$program: apt-get could not install $package")
+    fi
+}
+
+# key MODULE: the name of the module's folder in the cache; tests/services/tools.py computes the same
+key() {
+    printf '%s-%s' "$1" "$(cat "$ROOT/tests/services/$1/go.mod" "$ROOT/tests/services/$1/go.sum" | sha256sum | cut -c1-12)"
+}
+
+# from_go MODULE PROGRAM PACKAGE [LDFLAGS]
+from_go() {
+    local module=$1 program=$2 package=$3 ldflags="-s -w ${4:-}"
+    local folder target temporary log
+    folder="$CACHE/$(key "$module")"
+    target="$folder/$program"
+    if [ -x "$target" ]; then return; fi
+    if ! command -v go >/dev/null; then
+        missing+=("$program: install Go 1.24 or newer, it is built from source")
+        return
+    fi
+    mkdir -p "$folder"
+    temporary="$folder/.$program.$$"
+    log="$folder/.$program.log"
+    say "building $program"
+    (cd "$ROOT/tests/services/$module" &&
+        CGO_ENABLED=0 exec go build -v -mod=readonly -buildvcs=false -trimpath -ldflags "$ldflags" -o "$temporary" "$package"
+    ) >"$log" 2>&1 &
+    build_pid=$!
+    if watch_build "$program" "$log"; then
+        mv "$temporary" "$target"
+        rm -f "$log"
+    else
+        rm -f "$temporary"
+        tail -n 20 "$log"
+        missing+=("$program: go build failed, see $log")
+    fi
+}
+
+# watch_build PROGRAM LOG: waits for the build and tells how far it is; its status is the build's
+watch_build() {
+    local program=$1 log=$2 started=$SECONDS shown=$SECONDS status=0
+    while kill -0 "$build_pid" 2>/dev/null; do
+        if [ $((SECONDS - shown)) -ge "$PROGRESS_SECONDS" ]; then
+            shown=$SECONDS
+            say "  $program: $(wc -l <"$log") modules and packages so far, $((SECONDS - started)) s"
+        fi
+        sleep 0.5
+    done
+    wait "$build_pid" || status=$?
+    build_pid=""
+    [ "$status" != 0 ] || say "  $program: done after $((SECONDS - started)) s"
+    return "$status"
+}
+
+main() {
+    from_apt redis-server redis-server
+    from_apt prometheus prometheus
+
+    mkdir -p "$CACHE"
+    exec 9>"$CACHE/.lock"
+    flock --nonblock 9 || { say "waiting for another run"; flock 9; }
+    local version="-X k8s.io/component-base/version.gitVersion=$KUBERNETES_VERSION"
+    from_go alertmanager alertmanager github.com/prometheus/alertmanager/cmd/alertmanager
+    from_go alertmanager amtool github.com/prometheus/alertmanager/cmd/amtool
+    from_go kwok kwok sigs.k8s.io/kwok/cmd/kwok
+    from_go kubernetes etcd go.etcd.io/etcd/server/v3
+    from_go kubernetes kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver "$version"
+    from_go kubernetes kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager "$version"
+    from_go kubernetes kube-scheduler k8s.io/kubernetes/cmd/kube-scheduler "$version"
+
+    if [ "${#missing[@]}" != 0 ]; then
+        say "missing:"
+        printf '  %s\n' "${missing[@]}"
+        exit 1
+    fi
+}
+
+main "$@"

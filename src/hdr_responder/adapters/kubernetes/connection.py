@@ -1,0 +1,203 @@
+"""The one place where kubernetes_asyncio is called: credentials, transport and timeouts, plain JSON out.
+
+The generic call of its `ApiClient` is used rather than the generated methods: those deserialise into classes without
+types that lag behind the server, while the generic call leaves address, patch type and error handling with us. The
+import costs some 40 MB, so it happens when a cluster is first asked, never in a service without clusters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from pydantic import JsonValue
+
+from hdr_responder import __version__
+from hdr_responder.adapters.kubernetes.failures import failure
+from hdr_responder.adapters.kubernetes.requests import METHODS, ApiRequest
+from hdr_responder.domain.ports.kubernetes import AmbiguousError
+from hdr_responder.errors import AdapterError, ConfigError, HdrError, PermanentError, UnavailableError
+
+if TYPE_CHECKING:
+    from kubernetes_asyncio.client import ApiClient, Configuration
+
+ERROR_BODY_LIMIT = 64 * 1024
+READ_CHUNK = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How a cluster is reached; without ``kubeconfig``: in-cluster where there is one, else the default kubeconfig."""
+
+    cluster: str
+    kubeconfig: Path | None
+    context: str | None
+    timeout_seconds: float
+
+
+class Connection:
+    """A lazily opened client of one cluster; safe to share between tasks."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._client: ApiClient | None = None
+        self._refused = False
+        self._opening = asyncio.Lock()
+
+    async def close(self) -> None:
+        """Close the sockets; a later request opens them anew."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def json(self, request: ApiRequest) -> dict[str, JsonValue]:
+        """Send a request and return the answer's object."""
+        async with self._answer(request) as response:
+            body = await response.read()
+        try:
+            answer = json.loads(body)
+        except ValueError as e:
+            raise AdapterError(f"cluster {self._access.cluster}: {request}: the answer is not JSON") from e
+        if not isinstance(answer, dict):
+            raise AdapterError(f"cluster {self._access.cluster}: {request}: the answer is no object")
+        return answer
+
+    async def tail(self, request: ApiRequest, max_bytes: int) -> bytes:
+        """Send a request and return the last ``max_bytes`` of the answer, holding little more than that in memory."""
+        kept = bytearray()
+        async with self._answer(request) as response:
+            async for chunk in response.content.iter_chunked(READ_CHUNK):
+                kept += chunk
+                if len(kept) > max_bytes + READ_CHUNK:
+                    del kept[:-max_bytes]
+        return bytes(kept[-max_bytes:])
+
+    @contextlib.asynccontextmanager
+    async def _answer(self, request: ApiRequest) -> AsyncIterator[aiohttp.ClientResponse]:
+        try:
+            response = await self._send(request)
+            async with response:
+                if response.status >= 300:
+                    body = await response.content.read(ERROR_BODY_LIMIT)
+                    self._refused = response.status == 401
+                    raise failure(self._access.cluster, request, response.status, response.headers, body)
+                yield response
+        except (aiohttp.ClientError, OSError) as e:
+            raise self._unreachable(request, e) from e
+
+    async def _send(self, request: ApiRequest) -> aiohttp.ClientResponse:
+        client = await self._open()
+        response: aiohttp.ClientResponse = await client.call_api(
+            request.path,
+            METHODS[request.verb],
+            query_params=[*request.query, *([("dryRun", "All")] if request.dry_run else [])],
+            header_params={"Accept": "application/json, */*", "Content-Type": request.content_type},
+            body=request.body,
+            auth_settings=["BearerToken"],
+            _preload_content=False,
+            _request_timeout=aiohttp.ClientTimeout(
+                total=self._access.timeout_seconds, sock_connect=self._access.timeout_seconds / 2
+            ),
+        )
+        return response
+
+    def _unreachable(self, request: ApiRequest, error: Exception) -> HdrError:
+        """Tell what a broken or missing answer means; a timeout is an OSError."""
+        cluster = self._access.cluster
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return PermanentError(f"cluster {cluster}: its certificate is not trusted ({request})")
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            return UnavailableError(f"cluster {cluster} cannot be reached ({request}): {type(error).__name__}")
+        timed_out = isinstance(error, TimeoutError)
+        how = f"no answer within {self._access.timeout_seconds:g} s" if timed_out else "the connection broke"
+        if request.changes:
+            return AmbiguousError(f"cluster {cluster}: {how}, the change may have happened ({request})")
+        return UnavailableError(f"cluster {cluster}: {how} ({request})")
+
+    async def _open(self) -> ApiClient:
+        """Return the client; refused credentials are read again first, since they may have been rotated meanwhile."""
+        from kubernetes_asyncio.client import ApiClient, Configuration
+
+        async with self._opening:
+            if self._client is None:
+                configuration = Configuration()
+                await self._load(configuration)
+                self._client = ApiClient(configuration)
+                self._client.user_agent = f"hdr-responder/{__version__}"
+            elif self._refused:
+                await self._load(self._client.configuration)
+            self._refused = False
+            return self._client
+
+    async def _load(self, configuration: Configuration) -> None:
+        """Fill in address and credentials.
+
+        The library's own messages may quote the kubeconfig, tokens included: they are neither shown nor chained.
+        """
+        from kubernetes_asyncio.config import ConfigException
+        from yaml import YAMLError
+
+        access = self._access
+        source = _source(access)
+        shown = f"{source or 'the in-cluster service account'}" + (f", context {access.context}" if access.context else "")
+        try:
+            async with asyncio.timeout(access.timeout_seconds):
+                await _fill_in(configuration, source, access)
+        except TimeoutError:
+            raise UnavailableError(f"cluster {access.cluster}: the credentials of {shown} took too long") from None
+        except (ConfigException, YAMLError, OSError, ValueError, LookupError, AttributeError, TypeError) as e:
+            message = f"cluster {access.cluster}: no usable credentials in {shown} ({type(e).__name__})"
+            raise ConfigError(message) from None
+
+
+async def _fill_in(configuration: Configuration, source: Path | None, access: Access) -> None:
+    from kubernetes_asyncio.config import load_incluster_config, load_kube_config
+
+    if source is None:
+        load_incluster_config(client_configuration=configuration)
+        return
+    if not source.is_file():
+        raise FileNotFoundError(source)
+    loader = await load_kube_config(
+        config_file=str(source), context=access.context, client_configuration=configuration, persist_config=False
+    )
+    configuration.refresh_api_key_hook = _refresher(loader, access)
+
+
+def _source(access: Access) -> Path | None:
+    """Return the kubeconfig to read, or None for the in-cluster service account."""
+    if access.kubeconfig is not None:
+        return access.kubeconfig
+    if access.context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+        return None
+    named = os.environ.get("KUBECONFIG")
+    return Path(named) if named else Path.home() / ".kube" / "config"
+
+
+def _refresher(loader: Any, access: Access) -> Callable[[Configuration], Awaitable[None]] | None:
+    """Return the hook that renews short-lived tokens; only exec plugins (the cloud providers' way) have any.
+
+    The loader keeps a token's expiry, so that the plugin runs again only shortly before it.
+    """
+    if not hasattr(loader, "exec_plugin_expiry"):
+        return None
+
+    async def refresh(configuration: Configuration) -> None:
+        from kubernetes_asyncio.config import ConfigException
+
+        try:
+            async with asyncio.timeout(access.timeout_seconds):
+                await loader.load_from_exec_plugin()
+        except (ConfigException, OSError, ValueError, LookupError) as e:
+            message = f"cluster {access.cluster}: the token could not be renewed ({type(e).__name__})"
+            raise UnavailableError(message) from None
+        configuration.api_key["BearerToken"] = loader.token
+
+    return refresh

@@ -1,0 +1,1 @@
+"""PostgreSQL, the truth: every record, lock and due time."""

@@ -1,0 +1,1 @@
+"""One revision a pair of files: the SQL, and the module that alembic loads."""

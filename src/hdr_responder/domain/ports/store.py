@@ -1,0 +1,351 @@
+"""The store as the engine sees it: transactions, and in each the records by their nouns.
+
+Everything inside one ``async with store.transaction()`` is committed together or not at all, jobs included; that is
+what makes "2xx means committed", "started before acted" and "decided in the transaction that starts" true.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from hdr_responder.domain.alerts import Occurrence
+from hdr_responder.domain.deliveries import Delivery
+from hdr_responder.domain.guards import GuardFacts, Hold, PauseState
+from hdr_responder.domain.incidents import Incident
+from hdr_responder.domain.notifications import Lane, Notification
+from hdr_responder.domain.runs import Approval, Run, Step
+from hdr_responder.domain.timeline import TimelineEntry
+
+
+class Job(StrEnum):
+    """What a worker can be woken for; the payload names the row, the row says what is due."""
+
+    INTAKE = "intake"
+    PLAN = "plan"
+    START = "start"
+    RUN = "run"
+    VERIFY = "verify"
+    UNDO = "undo"
+    DEADLINE = "deadline"
+    NOTIFY_SLACK = "notify_slack"
+    NOTIFY_PAGERDUTY = "notify_pagerduty"
+    NOTIFY_CONSOLE = "notify_console"
+
+    @staticmethod
+    def notify(lane: Lane) -> Job:
+        """Return the job that delivers one lane."""
+        return Job(f"notify_{lane}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertTotals:
+    """An incident's alerts, counted."""
+
+    total: int
+    firing: int
+    first_starts_at: datetime
+    last_ends_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """Evidence kept with an incident; its bytes are in the object store at ``path``."""
+
+    id: uuid.UUID
+    incident_id: int
+    run_id: uuid.UUID | None
+    step_id: str
+    name: str
+    media_type: str
+    size: int
+    sha256: bytes
+    path: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """An incident's message in a lane, to be edited in place."""
+
+    channel: str
+    message_id: str
+
+
+class Deliveries(Protocol):
+    """Raw inbound requests."""
+
+    async def waiting(self, limit: int) -> list[Delivery]:
+        """Return the oldest deliveries that intake has not processed, locked, at most ``limit``."""
+        ...
+
+    async def unreported_rejects(self, limit: int) -> list[Delivery]:
+        """Return rejected deliveries for which no incident was opened yet."""
+        ...
+
+    async def mark_processed(self, ids: Sequence[int], at: datetime) -> None:
+        """Record that intake is done with them."""
+        ...
+
+    async def park(self, delivery_id: int, error: str, field: str, at: datetime) -> None:
+        """Record that one cannot be processed; its bytes are kept."""
+        ...
+
+    async def record_attempt(self, ids: Sequence[int]) -> None:
+        """Count a failed attempt at them."""
+        ...
+
+
+class Alerts(Protocol):
+    """Occurrences."""
+
+    async def history(self, identities: Sequence[tuple[str, str]], since: datetime) -> list[Occurrence]:
+        """Return the occurrences of these (source, fingerprint) that fire or ended at ``since`` or later."""
+        ...
+
+    async def save(self, occurrences: Sequence[Occurrence]) -> None:
+        """Insert the new ones (setting their ids) and update the others."""
+        ...
+
+    async def totals(self, incident_ids: Sequence[int]) -> Mapping[int, AlertTotals]:
+        """Count the alerts of these incidents."""
+        ...
+
+    async def of_incident(self, incident_id: int, *, firing_only: bool, limit: int) -> list[Occurrence]:
+        """Return an incident's occurrences, firing and oldest first."""
+        ...
+
+    async def quiet(self, source: str, before: datetime, limit: int) -> list[Occurrence]:
+        """Return firing occurrences of a source that were last received before ``before``, oldest first."""
+        ...
+
+    async def firing_sources(self) -> list[str]:
+        """Return the sources that have firing occurrences."""
+        ...
+
+    async def mark_absent(self, ids: Sequence[int], at: datetime | None) -> None:
+        """Record since when Alertmanager does not know them (None: it knows them again)."""
+        ...
+
+    async def absent(self, before: datetime, limit: int) -> list[Occurrence]:
+        """Return firing occurrences that Alertmanager has not known since before ``before``."""
+        ...
+
+
+class Incidents(Protocol):
+    """Incidents."""
+
+    async def get(self, incident_id: int, *, lock: bool = False) -> Incident:
+        """Return one; ``lock`` keeps others from changing it until the transaction ends.
+
+        Raises NotFoundError.
+        """
+        ...
+
+    async def by_keys(self, keys: Sequence[str]) -> list[Incident]:
+        """Return the incidents of these keys that are not closed, locked, newest first."""
+        ...
+
+    async def insert(self, incident: Incident) -> None:
+        """Store a new one and set its id."""
+        ...
+
+    async def update(self, incidents: Sequence[Incident]) -> None:
+        """Store the present state of these."""
+        ...
+
+    async def due(self, now: datetime, limit: int) -> list[Incident]:
+        """Return open incidents whose paging or escalation time has come, locked."""
+        ...
+
+    async def to_close(self, resolved_before: datetime, limit: int) -> list[Incident]:
+        """Return resolved incidents whose reopen window has long passed, locked."""
+        ...
+
+
+class Timeline(Protocol):
+    """The append-only account."""
+
+    async def append(self, entries: Sequence[TimelineEntry]) -> None:
+        """Add entries in this order."""
+        ...
+
+    async def of_incident(self, incident_id: int, *, after: int = 0, limit: int = 1000) -> list[TimelineEntry]:
+        """Return an incident's entries in order, those with an id above ``after``."""
+        ...
+
+
+class Runs(Protocol):
+    """Runs, their steps, locks, leases and approvals."""
+
+    async def insert(self, run: Run, steps: Sequence[Step]) -> bool:
+        """Store a new run with its plan and pending steps; False when automation already ran it in this episode."""
+        ...
+
+    async def get(self, run_id: uuid.UUID, *, lock: bool = False) -> Run:
+        """Return one; raises NotFoundError."""
+        ...
+
+    async def of_incident(self, incident_id: int) -> list[Run]:
+        """Return an incident's runs, oldest first."""
+        ...
+
+    async def save(self, run: Run) -> None:
+        """Store the run's present state.
+
+        Raises FencedError when another worker has taken it over since (its fence is newer than ``run.fence``).
+        """
+        ...
+
+    async def steps(self, run_id: uuid.UUID) -> list[Step]:
+        """Return the steps in order."""
+        ...
+
+    async def save_step(self, run: Run, step: Step) -> None:
+        """Store a step's present state; raises FencedError as `save` does."""
+        ...
+
+    async def facts(self, run: Run, *, now: datetime, since: datetime) -> GuardFacts:
+        """Read what guards ask, holding the pause switch and the run's targets until the transaction ends.
+
+        ``since`` bounds how far back starts are counted.
+        """
+        ...
+
+    async def lock_targets(self, run_id: uuid.UUID, keys: Sequence[str]) -> bool:
+        """Take the target locks; False (and none taken) when another run holds one."""
+        ...
+
+    async def release_targets(self, run_id: uuid.UUID) -> None:
+        """Give the target locks back."""
+        ...
+
+    async def lease(self, run_id: uuid.UUID, owner: str, duration: timedelta) -> int | None:
+        """Take the run's lease and return the new fencing token; None when a live worker holds it."""
+        ...
+
+    async def renew(self, run_id: uuid.UUID, owner: str, fence: int, duration: timedelta) -> bool:
+        """Extend the lease; False when it was lost."""
+        ...
+
+    async def release_lease(self, run_id: uuid.UUID, owner: str, fence: int) -> None:
+        """Give the lease back, so that another worker need not wait for it to run out."""
+        ...
+
+    async def approve(self, run_id: uuid.UUID, approval: Approval) -> None:
+        """Record one person's word; the first one counts."""
+        ...
+
+    async def waiting(self, limit: int) -> list[uuid.UUID]:
+        """Return the runs that a guard holds or that wait for approval, oldest first."""
+        ...
+
+    async def undo_due(self, now: datetime, limit: int) -> list[uuid.UUID]:
+        """Return the runs with a temporary change whose time is up."""
+        ...
+
+
+class Notifications(Protocol):
+    """The outbox."""
+
+    async def add(self, notifications: Sequence[Notification]) -> None:
+        """Queue these."""
+        ...
+
+    async def next_due(self, lane: Lane, now: datetime) -> Notification | None:
+        """Return the lane's next due notification, locked, never overtaking an older one of its incident."""
+        ...
+
+    async def mark_sent(self, notification: Notification, at: datetime) -> None:
+        """Record delivery; older waiting cards of the same incident and lane become superseded."""
+        ...
+
+    async def mark_retry(self, notification: Notification, error: str, due_at: datetime) -> None:
+        """Record a failed attempt and when to try again."""
+        ...
+
+    async def mark_failed(self, notification: Notification, error: str, at: datetime) -> None:
+        """Give up on it."""
+        ...
+
+    async def message(self, incident_id: int, lane: Lane) -> Message | None:
+        """Return where the incident's message stands in a lane."""
+        ...
+
+    async def save_message(self, incident_id: int, lane: Lane, message: Message) -> None:
+        """Remember where it stands."""
+        ...
+
+
+class Controls(Protocol):
+    """Switches that people set, and signs of life."""
+
+    async def pause_state(self) -> PauseState:
+        """Return the pause switch."""
+        ...
+
+    async def set_pause(self, state: PauseState) -> None:
+        """Set the pause switch; waits until nothing that read it is still starting."""
+        ...
+
+    async def set_hold(self, hold: Hold) -> None:
+        """Hold a service, or move its end."""
+        ...
+
+    async def watchdog_seen(self, source: str, at: datetime) -> None:
+        """Record that a source's watchdog alert was heard."""
+        ...
+
+    async def watchdogs_missing(self, before: datetime) -> list[str]:
+        """Return, once each, the sources whose watchdog was last heard before ``before``, and mark them missing."""
+        ...
+
+    async def first_time(self, key: str, at: datetime) -> bool:
+        """Record an inbound event; False when it was already taken."""
+        ...
+
+
+class Artifacts(Protocol):
+    """Evidence."""
+
+    async def add(self, artifact: Artifact) -> None:
+        """Record one whose bytes are stored."""
+        ...
+
+    async def of_incident(self, incident_id: int) -> list[Artifact]:
+        """Return an incident's artifacts, oldest first."""
+        ...
+
+
+class Transaction(Protocol):
+    """One transaction."""
+
+    deliveries: Deliveries
+    alerts: Alerts
+    incidents: Incidents
+    timeline: Timeline
+    runs: Runs
+    notifications: Notifications
+    controls: Controls
+    artifacts: Artifacts
+
+    async def wake(self, job: Job, keys: Sequence[str] = ("",), at: timedelta | None = None) -> None:
+        """Enqueue jobs in this transaction, one a key; ``at`` delays them."""
+        ...
+
+    async def serialise(self, name: str) -> None:
+        """Wait until no other transaction of this name is under way, and keep others waiting until this one ends."""
+        ...
+
+
+class Store(Protocol):
+    """Where records are kept."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Begin a transaction; it is committed when the block ends and rolled back when it raises."""
+        ...

@@ -1,9 +1,9 @@
 """Alert occurrences: what Alertmanager's repeated, late and reordered messages say about one alert.
 
-Alertmanager delivers at least once and in no order across peers (Alertmanager contract rule 3), ``startsAt`` is no identity
-(rule 8), and a resolve may come for an alert never seen firing (rule 4). `History` therefore treats each message as a
-fact and keeps, per alert, the occurrences that all facts together describe: any order of arrival ends in the same
-occurrences.
+Alertmanager delivers at least once and in no order across peers (Alertmanager contract rule 3), ``startsAt`` is no
+identity (rule 8), and a resolve may come for an alert never seen firing (rule 4). `History` therefore treats each
+message as a fact and keeps, per alert, the occurrences that all facts together describe: any order of arrival ends in
+the same occurrences.
 """
 
 from __future__ import annotations

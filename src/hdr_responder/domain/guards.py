@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from hdr_responder.domain.alerts import Presence
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
@@ -55,4 +53,3 @@ class GuardFacts:
     """An alert of the incident may be stale and Alertmanager could not be asked."""
     last_alert_at: datetime | None
     """When the newest message about a firing alert of the incident was received."""
-    presence: Presence = Presence.UNKNOWN

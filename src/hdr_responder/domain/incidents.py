@@ -123,7 +123,7 @@ class Incident:
             return self.started_at - ends_at
         return timedelta(0)
 
-    def move(self, to: IncidentStatus, *, at: datetime, by: str) -> None:
+    def move(self, to: IncidentStatus, *, at: datetime, by: str | None) -> None:
         """Change the status.
 
         Raises ConflictError when the state machine has no such transition.
@@ -149,7 +149,7 @@ class Incident:
         self.page_at = self.paged_at = self.escalate_at = None
 
     def raise_priority(self, decision: TriageDecision) -> bool:
-        """Take a decision over when it is more urgent; a priority that a person set stays. Return whether it changed."""
+        """Take a more urgent decision over, unless a person set the priority. Return whether the priority changed."""
         if self.priority_set_by or decision.order >= (self.priority.rank, self.priority_rule):
             return False
         changed = self.priority is not decision.priority

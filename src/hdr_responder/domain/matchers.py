@@ -1,7 +1,8 @@
 """Label matchers in Alertmanager's own syntax, so that a route's matchers can be copied into a playbook unchanged.
 
-Follows Alertmanager's UTF-8 matcher grammar: ``name op value``, names and values bare or in double quotes, several joined
-by commas, optionally in braces. Regular expressions must match the whole value, and a missing label reads as empty.
+Follows Alertmanager's UTF-8 matcher grammar: ``name op value``, names and values bare or in double quotes, several
+joined by commas, optionally in braces. Regular expressions must match the whole value, and a missing label reads as
+empty.
 """
 
 from __future__ import annotations

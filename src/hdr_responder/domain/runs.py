@@ -187,7 +187,10 @@ class Run:
 
 @dataclass(slots=True, kw_only=True)
 class Step:
-    """One action of a run. ``state`` is what was captured before the change; ``undo_at`` when a temporary change ends."""
+    """One action of a run.
+
+    ``state`` is what was captured before the change, ``undo_at`` when a temporary change ends.
+    """
 
     run_id: uuid.UUID
     position: int

@@ -1,10 +1,10 @@
 """What the responder asks of a Kubernetes cluster, in its own words, so that actions never see an API client.
 
 The port offers mechanisms (read, patch with preconditions, create, delete); what they mean (fences, steps, undo) is the
-actions' business. Every method raises UnavailableError when the cluster cannot be reached in time, ForbiddenError when it
-refuses the right (naming verb and resource), NotFoundError for what does not exist, and TemporaryError when the server
-asks to come back later. Methods that change something raise `AmbiguousError` when the request was sent and its answer
-lost.
+actions' business. Every method raises UnavailableError when the cluster cannot be reached in time, ForbiddenError when
+it refuses the right (naming verb and resource), NotFoundError for what does not exist, and TemporaryError when the
+server asks to come back later. Methods that change something raise `AmbiguousError` when the request was sent and its
+answer lost.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ def _satisfies(requirement: Requirement, labels: Mapping[str, str]) -> bool:
 class WorkloadState:
     """A workload as the cluster sees it now; counts are of pods.
 
-    ``replicas`` is ``spec.replicas``, None for a daemonset. ``desired`` is what the controller aims at, ``total`` counts
-    pods of old and new templates. ``stalled`` is the message of ``ProgressDeadlineExceeded``, None without it.
+    ``replicas`` is ``spec.replicas``, None for a daemonset. ``desired`` is what the controller aims at, ``total``
+    counts pods of old and new templates. ``stalled`` is the message of ``ProgressDeadlineExceeded``, None without it.
     ``template_annotations`` is None when the pod template has no annotations at all.
     """
 

@@ -37,8 +37,8 @@ class SessionId(_Frozen):
 class Blocker(_Frozen):
     """A session (or prepared transaction) at the root of a chain: it makes others wait and waits for nobody.
 
-    ``blocking_since`` is when the longest of the sessions directly behind it began to wait, never earlier than its own
-    transaction, and not counting waits for advisory locks. ``waiting`` counts all sessions behind it, also those behind
+    ``blocking_since`` is when the longest of the sessions directly behind it began to wait, not counting waits for
+    advisory locks. ``waiting`` counts all sessions behind it, also those behind
     others in between. ``refusal`` says why it may not be signalled, empty when it may. ``gid`` is set for a prepared
     transaction, whose ``pid`` is 0. ``query`` is cut at 1000 characters.
     """
@@ -108,8 +108,8 @@ class Safety(_Frozen):
 class Judged(_Frozen):
     """What was decided about one session, and done if it was to be signalled.
 
-    ``gone`` means that the session or its transaction has ended, or that the pid is another session's by now; ``refusal``
-    is then empty. ``signal`` is ``cancel`` or ``terminate`` when that was sent, else empty.
+    ``gone`` means that the session or its transaction has ended, or that the pid is another session's by now;
+    ``refusal`` is then empty. ``signal`` is ``cancel`` or ``terminate`` when that was sent, else empty.
     """
 
     session: SessionId
@@ -167,7 +167,8 @@ class PostgresServer(Protocol):
     async def judge(self, sessions: Sequence[SessionId], safety: Safety) -> tuple[Judged, ...]:
         """Decide as `signal` would, in the same statement, without signalling.
 
-        Raises ForbiddenError without pg_read_all_stats and pg_signal_backend, ConflictError when the server is a standby.
+        Raises ForbiddenError without pg_read_all_stats and pg_signal_backend, ConflictError when the server is a
+        standby.
         """
         ...
 
@@ -175,8 +176,8 @@ class PostgresServer(Protocol):
         """Re-check identity and safety of each session and signal those that pass, all in one statement.
 
         With ``cancel`` a session that runs a query is asked to cancel it, and one that idles is terminated; without,
-        all are terminated. Raises as `judge` does, UnavailableError only when no signal was sent, and AmbiguousError when
-        it is not known whether one was.
+        all are terminated. Raises as `judge` does, UnavailableError only when no signal was sent, and AmbiguousError
+        when it is not known whether one was.
         """
         ...
 

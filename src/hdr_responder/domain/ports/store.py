@@ -19,7 +19,7 @@ from hdr_responder.domain.deliveries import Delivery
 from hdr_responder.domain.guards import GuardFacts, Hold, PauseState
 from hdr_responder.domain.incidents import Incident
 from hdr_responder.domain.notifications import Lane, Notification
-from hdr_responder.domain.runs import Approval, Run, Step
+from hdr_responder.domain.runs import Approval, Run, RunStatus, Step
 from hdr_responder.domain.timeline import TimelineEntry
 
 
@@ -89,7 +89,7 @@ class Deliveries(Protocol):
         ...
 
     async def mark_processed(self, ids: Sequence[int], at: datetime) -> None:
-        """Record that intake is done with them."""
+        """Record that intake is done with them; rejected ones stay rejected."""
         ...
 
     async def park(self, delivery_id: int, error: str, field: str, at: datetime) -> None:
@@ -120,20 +120,16 @@ class Alerts(Protocol):
         """Return an incident's occurrences, firing and oldest first."""
         ...
 
-    async def quiet(self, source: str, before: datetime, limit: int) -> list[Occurrence]:
-        """Return firing occurrences of a source that were last received before ``before``, oldest first."""
-        ...
-
-    async def firing_sources(self) -> list[str]:
-        """Return the sources that have firing occurrences."""
+    async def quiet(self, before: datetime, limit: int) -> list[Occurrence]:
+        """Return firing occurrences last received before ``before``, those asked about longest ago first."""
         ...
 
     async def mark_absent(self, ids: Sequence[int], at: datetime | None) -> None:
-        """Record since when Alertmanager does not know them (None: it knows them again)."""
+        """Record that Alertmanager does not know them since ``at`` (an earlier time stays); None: it does again."""
         ...
 
-    async def absent(self, before: datetime, limit: int) -> list[Occurrence]:
-        """Return firing occurrences that Alertmanager has not known since before ``before``."""
+    async def absent(self, since: datetime, quiet_since: datetime, limit: int) -> list[Occurrence]:
+        """Return firing occurrences unknown to Alertmanager by ``since``, or last received by ``quiet_since``."""
         ...
 
 
@@ -147,12 +143,12 @@ class Incidents(Protocol):
         """
         ...
 
-    async def by_keys(self, keys: Sequence[str]) -> list[Incident]:
-        """Return the incidents of these keys that are not closed, locked, newest first."""
+    async def by_keys(self, keys: Sequence[str], ids: Sequence[int] = ()) -> list[Incident]:
+        """Return the incidents of these keys that are not closed, and those with these ids, locked, newest first."""
         ...
 
-    async def insert(self, incident: Incident) -> None:
-        """Store a new one and set its id."""
+    async def insert(self, incidents: Sequence[Incident]) -> None:
+        """Store new ones and set their ids, numbered in this order."""
         ...
 
     async def update(self, incidents: Sequence[Incident]) -> None:
@@ -238,11 +234,15 @@ class Runs(Protocol):
         ...
 
     async def approve(self, run_id: uuid.UUID, approval: Approval) -> None:
-        """Record one person's word; the first one counts."""
+        """Record one person's word; the first one counts, a further one changes nothing."""
         ...
 
     async def waiting(self, limit: int) -> list[uuid.UUID]:
         """Return the runs that a guard holds or that wait for approval, oldest first."""
+        ...
+
+    async def in_status(self, statuses: Sequence[RunStatus], limit: int) -> list[Run]:
+        """Return the runs in these statuses, oldest first."""
         ...
 
     async def undo_due(self, now: datetime, limit: int) -> list[uuid.UUID]:
@@ -257,8 +257,11 @@ class Notifications(Protocol):
         """Queue these."""
         ...
 
-    async def next_due(self, lane: Lane, now: datetime) -> Notification | None:
-        """Return the lane's next due notification, locked, never overtaking an older one of its incident."""
+    async def claim_due(self, lane: Lane, now: datetime, visibility: timedelta) -> Notification | None:
+        """Claim the lane's next due notification for ``visibility``, never overtaking an older one of its incident.
+
+        A claim counts as an attempt and moves ``due_at`` past the claim, so that a worker that dies gives it back.
+        """
         ...
 
     async def mark_sent(self, notification: Notification, at: datetime) -> None:
@@ -286,7 +289,7 @@ class Controls(Protocol):
     """Switches that people set, and signs of life."""
 
     async def pause_state(self) -> PauseState:
-        """Return the pause switch."""
+        """Return the pause switch under a share lock: while it is held, `set_pause` waits."""
         ...
 
     async def set_pause(self, state: PauseState) -> None:
@@ -334,8 +337,8 @@ class Transaction(Protocol):
     controls: Controls
     artifacts: Artifacts
 
-    async def wake(self, job: Job, keys: Sequence[str] = ("",), at: timedelta | None = None) -> None:
-        """Enqueue jobs in this transaction, one a key; ``at`` delays them."""
+    async def wake(self, job: Job, keys: Sequence[str] = ("",), after: timedelta | None = None) -> None:
+        """Enqueue jobs in this transaction, one a key; ``after`` delays them."""
         ...
 
     async def serialise(self, name: str) -> None:

@@ -25,6 +25,14 @@ class AlertState(Protocol):
         ...
 
 
+class People(Protocol):
+    """Those whom a playbook can call for help."""
+
+    async def escalate(self, incident_ref: str, reason: str) -> None:
+        """Hand an incident to a person."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Systems:
     """Every configured system by its name in ``targets``."""
@@ -33,6 +41,7 @@ class Systems:
     postgres: Mapping[str, PostgresServer] = field(default_factory=dict)
     metrics: MetricsSource | None = None
     alerts: AlertState | None = None
+    people: People | None = None
 
     def cluster(self, name: str) -> KubernetesCluster:
         """Return the cluster that ``name`` maps to.

@@ -1,0 +1,190 @@
+"""What people do, in one place for Slack, the API and the command line; every change is one transaction."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from hdr_responder.documents.catalogue import Documents
+from hdr_responder.documents.playbook_document import Playbook
+from hdr_responder.domain.clock import Clock
+from hdr_responder.domain.guards import Hold, PauseState
+from hdr_responder.domain.incidents import Incident, IncidentStatus
+from hdr_responder.domain.notifications import NotificationKind
+from hdr_responder.domain.ports.store import Job, Store
+from hdr_responder.domain.runs import ACTIVE, WAITING, Approval, Run, RunStatus
+from hdr_responder.domain.timeline import EntryKind
+from hdr_responder.engine.ledger import Lanes, Ledger
+from hdr_responder.engine.starter import Starter
+from hdr_responder.engine.workbench import WAITING_ASKED, Telling
+from hdr_responder.errors import ConflictError, ForbiddenError, InvalidInputError
+
+NOTE_MAX = 4000
+HOLD_MAX = timedelta(days=7)
+
+
+class PeopleOperations:
+    """Implements `Operations`."""
+
+    def __init__(self, *, store: Store, documents: Documents, starter: Starter, clock: Clock, lanes: Lanes) -> None:
+        self._store = store
+        self._documents = documents
+        self._starter = starter
+        self._clock = clock
+        self._lanes = lanes
+
+    async def acknowledge(self, incident_id: int, *, by: str) -> Incident:
+        """See `Operations`."""
+        async with self._telling(incident_id) as told:
+            incident = told.incident
+            if incident.acknowledged_at is None or incident.status is IncidentStatus.TRIGGERED:
+                incident.move(IncidentStatus.ACKNOWLEDGED, at=told.ledger.now, by=by)
+                incident.escalate_at = None
+                told.ledger.entry(incident, EntryKind.ACKNOWLEDGED, f"Acknowledged by {by}", actor=by)
+                told.ledger.page_state(incident, NotificationKind.PAGE_ACK)
+        return incident
+
+    async def resolve(self, incident_id: int, *, by: str, note: str | None = None) -> Incident:
+        """See `Operations`."""
+        async with self._telling(incident_id) as told:
+            incident = told.incident
+            if incident.status is not IncidentStatus.RESOLVED:
+                incident.move(IncidentStatus.RESOLVED, at=told.ledger.now, by=by)
+                incident.page_at = incident.escalate_at = None
+                text = f"Resolved by {by}" + (f": {_bounded(note)}" if note else "")
+                told.ledger.entry(incident, EntryKind.RESOLVED, text, actor=by)
+                told.ledger.page_state(incident, NotificationKind.PAGE_RESOLVE)
+                told.ledger.plan(incident)
+        return incident
+
+    async def note(self, incident_id: int, *, by: str, text: str) -> Incident:
+        """See `Operations`."""
+        if not text.strip():
+            raise InvalidInputError("a note needs some text", field="text")
+        async with self._telling(incident_id) as told:
+            told.ledger.entry(told.incident, EntryKind.NOTE, _bounded(text), actor=by)
+            told.ledger.say(told.incident, f"{by}: {_bounded(text)}")
+        return told.incident
+
+    async def run_playbook(self, incident_id: int, playbook: str, *, by: str) -> Run:
+        """See `Operations`."""
+        return await self._starter.request(incident_id, playbook, by=by)
+
+    async def approve(self, run_id: uuid.UUID, *, by: str) -> Run:
+        """See `Operations`. Raises ForbiddenError when the playbook names a group and ``by`` is not of it."""
+        async with self._telling_run(run_id) as (told, run):
+            if run.status not in WAITING:
+                raise ConflictError(f"run {_short(run)} is {run.status}: there is nothing to approve")
+            self._check_group(run, by)
+            await told.tx.runs.approve(run.id, Approval(person=by, decision="approve", at=told.ledger.now))
+            told.ledger.entry(
+                told.incident, EntryKind.APPROVED, f"{run.playbook} approved by {by}", actor=by, run_id=run.id
+            )
+            told.ledger.wake(Job.START, str(run.id))
+        return run
+
+    async def deny(self, run_id: uuid.UUID, *, by: str) -> Run:
+        """See `Operations`."""
+        async with self._telling_run(run_id) as (told, run):
+            if run.status is RunStatus.DENIED:
+                return run
+            if run.status not in WAITING:
+                raise ConflictError(f"run {_short(run)} is {run.status}: there is nothing to deny")
+            await told.tx.runs.approve(run.id, Approval(person=by, decision="deny", at=told.ledger.now))
+            run.status, run.reason, run.ended_at = RunStatus.DENIED, f"denied by {by}", told.ledger.now
+            run.ask_again_at = run.expires_at = None
+            await told.tx.runs.save(run)
+            await told.tx.runs.release_targets(run.id)
+            told.ledger.entry(
+                told.incident, EntryKind.DENIED, f"{run.playbook} denied by {by}", actor=by, run_id=run.id
+            )
+        return run
+
+    async def cancel(self, run_id: uuid.UUID, *, by: str) -> Run:
+        """See `Operations`."""
+        async with self._telling_run(run_id) as (told, run):
+            if run.status.is_ended:
+                raise ConflictError(f"run {_short(run)} is {run.status}: there is nothing to cancel")
+            run.cancel_requested_by = by
+            if run.status in WAITING:
+                run.status, run.reason, run.ended_at = RunStatus.CANCELLED, f"cancelled by {by}", told.ledger.now
+                run.ask_again_at = run.expires_at = None
+                await told.tx.runs.release_targets(run.id)
+            await told.tx.runs.save(run)
+            text = f"{by} asked to cancel {run.playbook}"
+            told.ledger.entry(told.incident, EntryKind.NOTE, text, actor=by, run_id=run.id)
+        return run
+
+    async def pause(self, *, by: str, reason: str | None = None) -> list[Run]:
+        """See `Operations`. The switch is taken exclusively, so nothing that was starting can slip past it."""
+        async with self._store.transaction() as tx:
+            state = PauseState(engaged=True, by=by, reason=_bounded(reason) if reason else None, at=self._clock.now())
+            await tx.controls.set_pause(state)
+            return await tx.runs.in_status(tuple(ACTIVE), WAITING_ASKED)
+
+    async def resume(self, *, by: str) -> PauseState:
+        """See `Operations`."""
+        async with self._store.transaction() as tx:
+            state = PauseState(engaged=False, by=by, at=self._clock.now())
+            await tx.controls.set_pause(state)
+            waiting = await tx.runs.waiting(WAITING_ASKED)
+            if waiting:
+                await tx.wake(Job.START, [str(run_id) for run_id in waiting])
+            undoing = await tx.runs.undo_due(self._clock.now(), WAITING_ASKED)
+            if undoing:
+                await tx.wake(Job.UNDO, [str(run_id) for run_id in undoing])
+        return state
+
+    async def hold(self, service: str, duration: timedelta, *, by: str, reason: str | None = None) -> Hold:
+        """See `Operations`. Raises InvalidInputError for an unknown service or a duration over seven days."""
+        if self._documents.services.by_name(service) is None:
+            raise InvalidInputError(f"{service[:80]!r} is not in the service catalogue", field="service")
+        if not timedelta(0) <= duration <= HOLD_MAX:
+            raise InvalidInputError("a hold lasts from 0 (which ends it) to 7d", field="duration")
+        hold = Hold(
+            service=service, until=self._clock.now() + duration, by=by, reason=_bounded(reason or "no reason given")
+        )
+        async with self._store.transaction() as tx:
+            await tx.controls.set_hold(hold)
+            waiting = await tx.runs.waiting(WAITING_ASKED)
+            if waiting:
+                await tx.wake(Job.START, [str(run_id) for run_id in waiting])
+        return hold
+
+    def _check_group(self, run: Run, by: str) -> None:
+        group = Playbook.model_validate(run.plan.document).guards.approval.group
+        if group is None:
+            return
+        members = self._documents.escalation.members(group)
+        if by not in members:
+            raise ForbiddenError(f"only group {group} may approve {run.playbook}; {by} is not of it")
+
+    @asynccontextmanager
+    async def _telling(self, incident_id: int) -> AsyncIterator[Telling]:
+        async with self._store.transaction() as tx:
+            incident = await tx.incidents.get(incident_id, lock=True)
+            ledger = Ledger(self._lanes, self._clock.now())
+            yield Telling(tx=tx, incident=incident, ledger=ledger)
+            await tx.incidents.update([incident])
+            await ledger.flush(tx)
+
+    @asynccontextmanager
+    async def _telling_run(self, run_id: uuid.UUID) -> AsyncIterator[tuple[Telling, Run]]:
+        async with self._store.transaction() as tx:
+            incident_id = (await tx.runs.get(run_id)).incident_id
+            incident = await tx.incidents.get(incident_id, lock=True)
+            run = await tx.runs.get(run_id, lock=True)
+            ledger = Ledger(self._lanes, self._clock.now())
+            yield Telling(tx=tx, incident=incident, ledger=ledger), run
+            await tx.incidents.update([incident])
+            await ledger.flush(tx)
+
+
+def _short(run: Run) -> str:
+    return str(run.id)[:8]
+
+
+def _bounded(text: str) -> str:
+    return text.strip().replace("\x00", "\N{REPLACEMENT CHARACTER}")[:NOTE_MAX]

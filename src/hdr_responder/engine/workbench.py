@@ -1,0 +1,162 @@
+"""What executor, verifier and undoer share: the run's parts, transactions that tell, and the ways a run ends."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from hdr_responder.actions.contract import Fence, Registry, StepContext
+from hdr_responder.domain.clock import Clock, NewId
+from hdr_responder.domain.incidents import Incident, IncidentStatus
+from hdr_responder.domain.ports.artifacts import ArtifactBytes
+from hdr_responder.domain.ports.store import Job, Store, Transaction
+from hdr_responder.domain.ports.systems import Systems
+from hdr_responder.domain.runs import Run, RunStatus, Step, Verification
+from hdr_responder.domain.timeline import EntryKind
+from hdr_responder.engine.escalation import Escalation
+from hdr_responder.engine.evidence import IncidentEvidence
+from hdr_responder.engine.frozen import FrozenRun
+from hdr_responder.engine.ledger import Lanes, Ledger
+from hdr_responder.errors import HdrError, TemporaryError
+
+WAITING_ASKED = 100
+"""How many waiting runs are asked again when one ends."""
+
+
+class UnrecordedError(HdrError):
+    """The store could not be reached: what was done is not recorded yet, and whoever takes over observes it first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunMetrics:
+    """What is counted of runs and steps."""
+
+    run_ended: Callable[[Run], None]
+    step_ended: Callable[[Step], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """A transaction on one run: its incident, locked, and the ledger that is written at the end."""
+
+    tx: Transaction
+    incident: Incident
+    ledger: Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workbench:
+    """Everything that work on a run needs."""
+
+    store: Store
+    registry: Registry
+    systems: Systems
+    artifacts: ArtifactBytes
+    escalation: Escalation
+    clock: Clock
+    new_id: NewId
+    lanes: Lanes
+    owner: str
+    """This worker's name in leases."""
+    metrics: RunMetrics
+
+    @asynccontextmanager
+    async def recording(self) -> AsyncIterator[Transaction]:
+        """Open a transaction whose failure is never taken for a failure of the action that it records.
+
+        Raises UnrecordedError when the store cannot be reached.
+        """
+        try:
+            async with self.store.transaction() as tx:
+                yield tx
+        except TemporaryError as error:
+            raise UnrecordedError(str(error)) from error
+
+    @asynccontextmanager
+    async def telling(self, run: Run) -> AsyncIterator[Telling]:
+        """Open a transaction on a run; what is told is committed with what is changed. Raises as `recording`."""
+        async with self.recording() as tx:
+            incident = await tx.incidents.get(run.incident_id, lock=True)
+            ledger = Ledger(self.lanes, self.clock.now())
+            yield Telling(tx=tx, incident=incident, ledger=ledger)
+            await tx.incidents.update([incident])
+            await ledger.flush(tx)
+
+    def context(self, run: Run, frozen: FrozenRun, step_id: str) -> StepContext:
+        """Return what a step of this run gets."""
+        evidence = IncidentEvidence(
+            run=run,
+            step_id=step_id,
+            bytes_=self.artifacts,
+            store=self.store,
+            clock=self.clock,
+            new_id=self.new_id,
+        )
+        return StepContext(
+            fence=Fence(run_id=run.id, token=run.fence),
+            step_id=step_id,
+            incident_ref=frozen.incident_ref,
+            cluster=frozen.cluster,
+            systems=self.systems,
+            evidence=evidence,
+            clock=self.clock,
+        )
+
+    async def end(self, told: Telling, run: Run, status: RunStatus, reason: str) -> None:
+        """End a run in this transaction: record it, undo what is to be undone, release, tell, escalate if need be."""
+        run.status, run.reason, run.ended_at = status, reason, told.ledger.now
+        run.next_check_at = run.verify_until = None
+        await told.tx.runs.save(run)
+        undoing = await self._schedule_undo(told, run)
+        if not undoing:
+            await self.release(told, run)
+        word = run.verification if run.verification is not Verification.NONE else status
+        text = f"{run.playbook}: {word}. {reason}"
+        told.ledger.entry(told.incident, EntryKind.RUN_ENDED, text[:1000], run_id=run.id)
+        told.ledger.say(told.incident, text[:2000])
+        if run.verification is Verification.VERIFIED:
+            self._mitigated(told)
+        elif status in {RunStatus.FAILED, RunStatus.AMBIGUOUS} or run.verification is Verification.INCONCLUSIVE:
+            self.escalation.escalate(told.incident, told.ledger, text[:1000])
+        self.metrics.run_ended(run)
+
+    async def release(self, told: Telling, run: Run) -> None:
+        """Give the targets back and ask the runs that waited for them."""
+        await told.tx.runs.release_targets(run.id)
+        for waiting in await told.tx.runs.waiting(WAITING_ASKED):
+            told.ledger.wake(Job.START, str(waiting))
+
+    async def _schedule_undo(self, told: Telling, run: Run) -> bool:
+        """Set the undo times of a run that failed or did not help; the undo job does the work. Return whether any."""
+        frozen = FrozenRun(run, self.registry)
+        failed = run.status is RunStatus.FAILED and run.started_at is not None
+        if not failed or frozen.playbook.model.undo != "on_failure":
+            return False
+        steps = await told.tx.runs.steps(run.id)
+        undone = [s for s in steps if s.state is not None and frozen.playbook.step(s.step_id).undoes and not s.undone]
+        for step in undone:
+            step.undo_at = told.ledger.now
+            await told.tx.runs.save_step(run, step)
+        if undone:
+            told.ledger.wake(Job.UNDO, str(run.id))
+        return bool(undone)
+
+    def _mitigated(self, told: Telling) -> None:
+        incident = told.incident
+        if incident.status in {IncidentStatus.TRIGGERED, IncidentStatus.ACKNOWLEDGED}:
+            incident.move(IncidentStatus.MITIGATED, at=told.ledger.now, by=None)
+            incident.page_at = incident.escalate_at = None
+            told.ledger.entry(incident, EntryKind.MITIGATED, "Mitigated: the remediation was verified")
+
+    async def get(self, run_id: uuid.UUID) -> Run:
+        """Read a run."""
+        async with self.store.transaction() as tx:
+            return await tx.runs.get(run_id)
+
+    async def wake_run(self, run: Run, job: Job, after: timedelta | None = None) -> None:
+        """Enqueue a job for the run."""
+        async with self.store.transaction() as tx:
+            await tx.wake(job, [str(run.id)], after)

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs what the service tests need beside the Python packages: Redis and Prometheus from apt, Alertmanager and the
-# Kubernetes control plane built from the Go modules that tests/services pins. What is there already is left alone, so
+# Kubernetes control plane built from the Go modules that tests/services/go pins. What is there already is left alone, so
 # every run but the first ends at once. Exits 1, with a list, when something cannot be had.
 set -euo pipefail
 
 readonly KUBERNETES_VERSION=v1.34.3
+readonly ALERTMANAGER_VERSION=0.31.1
 readonly ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 readonly CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/hdr-responder/bin"
 readonly PROGRESS_SECONDS=15
@@ -43,7 +44,7 @@ from_apt() {
 
 # key MODULE: the name of the module's folder in the cache; tests/services/tools.py computes the same
 key() {
-    printf '%s-%s' "$1" "$(cat "$ROOT/tests/services/$1/go.mod" "$ROOT/tests/services/$1/go.sum" | sha256sum | cut -c1-12)"
+    printf '%s-%s' "$1" "$(cat "$ROOT/tests/services/go/$1/go.mod" "$ROOT/tests/services/go/$1/go.sum" | sha256sum | cut -c1-12)"
 }
 
 # from_go MODULE PROGRAM PACKAGE [LDFLAGS]
@@ -61,7 +62,7 @@ from_go() {
     temporary="$folder/.$program.$$"
     log="$folder/.$program.log"
     say "building $program"
-    (cd "$ROOT/tests/services/$module" &&
+    (cd "$ROOT/tests/services/go/$module" &&
         CGO_ENABLED=0 exec go build -v -mod=readonly -buildvcs=false -trimpath -ldflags "$ldflags" -o "$temporary" "$package"
     ) >"$log" 2>&1 &
     build_pid=$!
@@ -98,9 +99,10 @@ main() {
     mkdir -p "$CACHE"
     exec 9>"$CACHE/.lock"
     flock --nonblock 9 || { say "waiting for another run"; flock 9; }
-    local version="-X k8s.io/component-base/version.gitVersion=$KUBERNETES_VERSION"
-    from_go alertmanager alertmanager github.com/prometheus/alertmanager/cmd/alertmanager
-    from_go alertmanager amtool github.com/prometheus/alertmanager/cmd/amtool
+    local version="-X github.com/prometheus/common/version.Version=$ALERTMANAGER_VERSION"
+    from_go alertmanager alertmanager github.com/prometheus/alertmanager/cmd/alertmanager "$version"
+    from_go alertmanager amtool github.com/prometheus/alertmanager/cmd/amtool "$version"
+    version="-X k8s.io/component-base/version.gitVersion=$KUBERNETES_VERSION"
     from_go kwok kwok sigs.k8s.io/kwok/cmd/kwok
     from_go kubernetes etcd go.etcd.io/etcd/server/v3
     from_go kubernetes kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver "$version"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 from tests.services.alertmanager import Alertmanager, run_alertmanager, run_alertmanager_pair
+from tests.services.kubernetes import ControlPlane, run_control_plane
 from tests.services.postgres import PostgresServer, run_postgres
 from tests.services.prometheus import PrometheusServer, run_prometheus
 from tests.services.redis import RedisServer, run_redis
@@ -18,6 +19,26 @@ from tests.services.redis import RedisServer, run_redis
 AlertmanagerFactory = Callable[[str], Alertmanager]
 AlertmanagerPairFactory = Callable[..., tuple[Alertmanager, Alertmanager]]
 PrometheusFactory = Callable[..., PrometheusServer]
+
+_SERVICE_FIXTURES = {
+    "postgres_server",
+    "redis_server",
+    "alertmanager_factory",
+    "alertmanager_pair_factory",
+    "prometheus_factory",
+    "control_plane",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need services, and keep those on Kubernetes in one process under ``--dist loadgroup``."""
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        if names & _SERVICE_FIXTURES:
+            item.add_marker("service")
+        if "control_plane" in names:
+            item.add_marker(pytest.mark.xdist_group("kubernetes"))
 
 
 @pytest.fixture(scope="session")
@@ -81,3 +102,17 @@ def prometheus_factory() -> Iterator[PrometheusFactory]:
             return stack.enter_context(run_prometheus(config, files))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """A Kubernetes cluster with one node, shared by the tests of this process; each takes a namespace of its own."""
+    with run_control_plane() as running:
+        yield running
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """Name of an empty namespace of the test's own."""
+    with control_plane.fresh_namespace() as name:
+        yield name

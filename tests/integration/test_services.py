@@ -25,6 +25,8 @@ from tests.services.ports import free_port
 from tests.services.postgres import PostgresServer
 from tests.services.processes import ServiceError, ServiceProcess, poll
 from tests.services.redis import RedisServer
+from tests.services.tools import require_built, require_program
+from tests.services.waiting import eventually
 
 pytestmark = pytest.mark.service
 
@@ -38,10 +40,7 @@ class Receiver:
         self.deliveries: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def receive(self, request: web.Request) -> web.Response:
-        self.deliveries.put_nowait(
-            {"sender": request.query.get("from"), "authorization": request.headers.get("Authorization")}
-            | await request.json()
-        )
+        self.deliveries.put_nowait({"headers": dict(request.headers), **await request.json()})
         return web.Response(status=204)
 
     async def next(self) -> dict[str, Any]:
@@ -120,9 +119,8 @@ async def test_prometheus_evaluates_the_rules_it_was_given(prometheus_factory: P
     rules = '{"groups": [{"name": "g", "rules": [{"alert": "Always", "expr": "vector(1)"}]}]}'
     config = '{"global": {"evaluation_interval": "200ms"}, "rule_files": ["rules.yml"]}'
     server = prometheus_factory(config, {"rules.yml": rules})
-    async with aiohttp.ClientSession() as session, asyncio.timeout(DEADLINE_SECONDS):
-        while not (firing := await _firing(session, server.url)):
-            await asyncio.sleep(0.1)
+    async with aiohttp.ClientSession() as session:
+        firing = await eventually(lambda: _firing(session, server.url))
     assert firing == ["Always"]
 
 
@@ -139,13 +137,22 @@ async def test_alertmanager_pair_delivers_the_same_alert_twice(
     assert {delivery["alerts"][0]["fingerprint"] for delivery in deliveries} == {
         deliveries[0]["alerts"][0]["fingerprint"]
     }
-    assert {delivery["authorization"] for delivery in deliveries} == {"Bearer secret-token"}
+    assert {delivery["headers"]["Authorization"] for delivery in deliveries} == {"Bearer secret-token"}
+    assert {delivery["headers"]["User-Agent"] for delivery in deliveries} == {"Alertmanager/0.31.1"}
     assert [held["labels"]["alertname"] for held in await first.alerts()] == ["HdrServiceDown"]
 
 
 async def test_alertmanager_with_a_bad_configuration_says_why(alertmanager_factory: AlertmanagerFactory) -> None:
-    with pytest.raises(ServiceError, match="no route provided"):
+    with pytest.raises(ServiceError, match="no routes provided"):
         await asyncio.to_thread(alertmanager_factory, "{}")
+
+
+def test_missing_programs_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(ServiceError, match="make test"):
+        require_built("kubernetes", "kube-apiserver")
+    with pytest.raises(ServiceError, match="make test"):
+        require_program("no-such-program")
 
 
 def test_services_end_with_a_test_process_that_is_killed(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def require_program(name: str) -> Path:
 
 
 def require_built(module: str, name: str) -> Path:
-    """A program built from the Go module in ``tests/services/<module>``; raises ServiceError when it is missing."""
+    """A program built from the Go module in ``tests/services/go/<module>``; raises ServiceError when it is missing."""
     program = _built_folder(module) / name
     if not os.access(program, os.X_OK):
         raise ServiceError(f"{program} does not exist: {_ADVICE}")
@@ -33,7 +33,7 @@ def require_built(module: str, name: str) -> Path:
 
 def _built_folder(module: str) -> Path:
     """Keyed by the module's pinned versions, as scripts/test-tools.sh does it."""
-    source = Path(__file__).with_name(module)
+    source = Path(__file__).parent / "go" / module
     pinned = b"".join((source / name).read_bytes() for name in ("go.mod", "go.sum"))
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "hdr-responder" / "bin" / f"{module}-{hashlib.sha256(pinned).hexdigest()[:12]}"

@@ -1,17 +1,18 @@
 """Looking at a target database and ending the sessions that hold others up.
 
-Ending a session cannot be undone and a session carries no fence, so what is ended is narrow: roots of a chain that were
-found, captured, and in the very statement that signals are still the same session in the same transaction and safe to end.
+Ending a session cannot be undone and a session carries no fence, so what is ended is narrow: roots of a chain that
+were found and captured, and that are, in the very statement that signals, still the same session in the same
+transaction and safe to end. PostgreSQL does not tell since when a lock is held: a transaction that came out of a long
+queue for it a moment ago counts as blocking since the next in the queue began to wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -32,13 +33,13 @@ from hdr_responder.actions.contract import (
     Undo,
     Verdict,
 )
+from hdr_responder.actions.session_endings import Ending, EndingKind, Pause, SessionEnder
 from hdr_responder.domain.durations import Duration
 from hdr_responder.domain.ports.postgres import (
     READ_ROLE,
     SIGNAL_ROLE,
     Blocker,
     Blocking,
-    Judged,
     PostgresServer,
     Safety,
     SessionId,
@@ -64,11 +65,7 @@ PROTECTED_APPLICATIONS = (
 
 PROTECTED_ROLES = ("postgres", "replicator", "patroni", "repmgr", "barman", "rdsadmin", "cloudsqladmin", "azuresu")
 
-POLL_SECONDS = 0.25
 MAX_GRACE = timedelta(seconds=60)
-
-Pause = Callable[[float], Awaitable[None]]
-"""Waits that many seconds."""
 
 
 class PingParameters(Parameters):
@@ -195,7 +192,7 @@ class SessionOutcome(Result):
     backend_start: datetime | None
     usename: str
     application_name: str
-    outcome: Literal["cancelled", "terminated", "unresponsive", "gone", "refused"]
+    outcome: EndingKind
     reason: str = ""
 
 
@@ -244,8 +241,8 @@ undo: none
     async def dry_run(self, ctx: StepContext, params: TerminateBlockersParameters) -> None:
         """Run the statement that signals, without signalling.
 
-        Raises ForbiddenError when a role is missing, ConflictError when the server is a standby, when no blocker is safe
-        to end, or when more are than ``max_sessions``.
+        Raises ForbiddenError when a role is missing, ConflictError when the server is a standby, when no blocker is
+        safe to end, or when more are than ``max_sessions``.
         """
         await self._safe(ctx.systems.database(params.target), params)
 
@@ -266,16 +263,10 @@ undo: none
 
         Raises UnavailableError only when nothing was signalled, AmbiguousError when that is not known.
         """
-        server = ctx.systems.database(params.target)
-        sessions = _captured(state)
-        judged = await server.signal(sessions, params.safety, cancel=params.cancel_first)
-        holding = await self._holding(server, _signalled(judged), params.grace)
-        outcomes = {verdict.session: _outcome(verdict, verdict.session in holding) for verdict in judged}
-        if params.cancel_first and holding:
-            second = await server.signal(holding, params.safety, cancel=False)
-            holding = await self._holding(server, _signalled(second), params.grace)
-            outcomes |= {verdict.session: _second_outcome(verdict, verdict.session in holding) for verdict in second}
-        return _report(params.blockers, outcomes)
+        ender = SessionEnder(
+            server=ctx.systems.database(params.target), safety=params.safety, grace=params.grace, pause=self._pause
+        )
+        return _report(params.blockers, await ender.end(_captured(state), cancel_first=params.cancel_first))
 
     async def observe(
         self, ctx: StepContext, params: TerminateBlockersParameters, state: State
@@ -293,10 +284,10 @@ undo: none
             return Observed(seen=Seen.UNKNOWN, detail="the server was restarted or replaced since")
         standing = await server.standing(sessions)
         if not any(session.in_transaction for session in standing):
-            outcomes = {session: ("gone", "") for session in sessions}
+            endings = {session: Ending(kind="gone") for session in sessions}
             return Observed(
                 seen=Seen.TOOK_EFFECT,
-                result=_report(params.blockers, outcomes),
+                result=_report(params.blockers, endings),
                 detail=f"all {len(sessions)} sessions have ended or left their transactions",
             )
         if all(session.in_transaction and session.blocking for session in standing):
@@ -314,16 +305,6 @@ undo: none
                 f"{len(safe)} sessions of {server.name} would be ended, more than max_sessions {params.max_sessions}"
             )
         return safe
-
-    async def _holding(
-        self, server: PostgresServer, sessions: tuple[SessionId, ...], grace: timedelta
-    ) -> tuple[SessionId, ...]:
-        for _ in range(math.ceil(grace.total_seconds() / POLL_SECONDS)):
-            if not sessions:
-                break
-            await self._pause(POLL_SECONDS)
-            sessions = await _still_holding(server, sessions)
-        return sessions
 
 
 class UnblockedParameters(Parameters):
@@ -384,13 +365,28 @@ def _captured(state: State) -> tuple[SessionId, ...]:
     return tuple(SessionId.model_validate(session) for session in sessions)
 
 
-def _signalled(judged: Sequence[Judged]) -> tuple[SessionId, ...]:
-    return tuple(verdict.session for verdict in judged if verdict.signal)
+def _report(blockers: Sequence[Blocker], endings: Mapping[SessionId, Ending]) -> TerminateBlockersResult:
+    known = {blocker.identity: blocker for blocker in blockers}
+    sessions = tuple(
+        SessionOutcome(
+            pid=session.pid,
+            backend_start=session.backend_start,
+            usename=known[session].usename,
+            application_name=known[session].application_name,
+            outcome=ending.kind,
+            reason=ending.reason,
+        )
+        for session, ending in endings.items()
+    )
+    ended = sum(session.outcome in {"cancelled", "terminated"} for session in sessions)
+    told = ", ".join(f"pid {s.pid} {s.outcome}" + (f" ({s.reason})" if s.reason else "") for s in sessions)
+    return TerminateBlockersResult(
+        sessions=sessions,
+        ended=ended,
+        refused=sum(session.outcome == "refused" for session in sessions),
+        summary=f"{ended} of {len(sessions)} sessions ended: {told}" if sessions else "no session was to be ended",
+    )
 
 
-async def _still_holding(server: PostgresServer, sessions: tuple[SessionId, ...]) -> tuple[SessionId, ...]:
-    try:
-        standing = await server.standing(sessions)
-    except TemporaryError:
-        return sessions
-    return tuple(state.session for state in standing if state.blocking)
+POSTGRES_ACTIONS: tuple[AnyAction, ...] = (Ping(), FindBlockers(), TerminateBlockers())
+POSTGRES_CHECKS: tuple[AnyCheck, ...] = (Unblocked(),)

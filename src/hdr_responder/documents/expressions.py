@@ -1,8 +1,9 @@
 """CEL expressions, typed when a document is loaded and honest when they are evaluated.
 
-Every name of the scope is declared fully qualified with its type (``steps.release.age``), so that a typo or a comparison
-of unlike things is found by ``check`` and not at night. Google's runtime returns evaluation errors as values; they become
-`ExpressionError` in this module and nowhere else, so that a failed condition can never pass for an answer.
+Every name of the scope is declared fully qualified with its type (``steps.release.age``), so that a typo or a
+comparison of unlike things is found by ``check`` and not at night. Google's runtime returns evaluation errors as
+values; they become `ExpressionError` in this module and nowhere else, so that a failed condition can never pass for an
+answer.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import lru_cache
@@ -28,12 +29,16 @@ from hdr_responder.errors import ConfigError, PermanentError
 MAX_LENGTH = 2_000
 """Longest expression accepted, in characters."""
 
-CelType = Any
-"""``cel_expr_python.cel.Type``; the runtime ships no types that mypy can read."""
+CelType = str
+"""A CEL type as text: ``string``, ``double``, ``list<map<string, dyn>>``; ``string_wrapper`` may also be null. A word
+that CEL does not know (``workload``) is an object that can be passed on but not looked into."""
 
-WORKLOAD = cel.Type.AbstractType("workload")
-_TEMPORAL = {"DURATION": cel.Type.DURATION, "TIMESTAMP": cel.Type.TIMESTAMP}
+BOOL, INT, DOUBLE, STRING, DURATION, TIMESTAMP, DYN = "bool", "int", "double", "string", "duration", "timestamp", "dyn"
+WORKLOAD = "workload"
+_TEMPORAL = (DURATION, TIMESTAMP)
+_MILLISECOND = timedelta(milliseconds=1)
 _ERROR_LINE = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+_SYNTAX = "Syntax error: "
 _UNDECLARED = re.compile(r"undeclared reference to '([^']+)'")
 _OVERLOAD = re.compile(r"found no matching overload for '([^']+)' applied to '(.+)'")
 _MISSING_KEY = re.compile(r'Key not found in map : (?:"(.*)"|(.*))', re.DOTALL)
@@ -70,19 +75,25 @@ class Scope:
     """The names that an expression may use, with their types.
 
     ``later`` are ids of steps that exist but come after the place of the expression: naming one is an error that says
-    so. Scopes with equal names share their compiler.
+    so. ``unresolved`` are beginnings of names whose own declaration is wrong: that was told there and is not told again.
+    Scopes with equal names share their compiler.
     """
 
     names: Mapping[str, CelType]
     later: frozenset[str] = frozenset()
+    unresolved: tuple[str, ...] = ()
 
     def with_names(self, more: Mapping[str, CelType]) -> Scope:
         """Return a scope that knows ``more`` as well."""
-        return Scope(names={**self.names, **more}, later=self.later)
+        return replace(self, names={**self.names, **more})
 
     def hiding(self, steps: frozenset[str]) -> Scope:
         """Return the scope as seen from a place before these steps."""
-        return Scope(names=self.names, later=steps)
+        return replace(self, later=steps)
+
+    def without(self, unresolved: tuple[str, ...]) -> Scope:
+        """Return a scope that keeps quiet about names that begin with these."""
+        return replace(self, unresolved=unresolved)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +103,7 @@ class Expression:
     text: str
     type: CelType
     names: frozenset[str]
-    temporal: tuple[tuple[str, str], ...]
+    temporal: tuple[tuple[str, CelType], ...]
     checked: bytes
 
     @property
@@ -103,8 +114,12 @@ class Expression:
     def evaluate(self, values: Mapping[str, object]) -> Any:
         """Return the value as plain Python (a workload as `Workload`).
 
-        ``values`` maps qualified names to values; a name without an entry has no value. Raises ExpressionError.
+        ``values`` maps qualified names to values; a name without an entry has no value. A name alone gives its very
+        value, so that whole results pass between steps unchanged. Raises ExpressionError.
         """
+        name = self.text.strip()
+        if name in self.names and name in values:
+            return values[name]
         data = {n: _to_cel(n, values[n]) for n in self.names if n in values}
         program = _program(self.checked, tuple(t for t in self.temporal if data.get(t[0]) is not None))
         try:
@@ -119,18 +134,17 @@ class Expression:
     def _explain(self, error: str) -> str:
         if missing := _MISSING_KEY.search(error):
             key = missing[1] if missing[1] is not None else missing[2]
-            return f"{self._maps()} no {key!r}"
+            return self._no_key(key)
         if missing := _MISSING_NAME.search(error):
             return f"{missing[1]} has no value"
         nulls = "null_type" in error
         return "a value that the expression needs is null" if nulls else error.partition(": ")[2] or error
 
-    def _maps(self) -> str:
-        if "alert.labels" in self.names and "alert.annotations" not in self.names:
-            return "the alert has no label: there is"
-        if "alert.annotations" in self.names and "alert.labels" not in self.names:
-            return "the alert has no annotation: there is"
-        return f"{' or '.join(sorted(self.names)) or 'the map'} has"
+    def _no_key(self, key: str) -> str:
+        read = self.names & {"alert.labels", "alert.annotations"}
+        if len(read) == 1:
+            return f"the alert has no {next(iter(read)).removeprefix('alert.').removesuffix('s')} {key!r}"
+        return f"{' or '.join(sorted(self.names)) or 'the map'} has no {key!r}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +177,7 @@ def compile_condition(text: str, scope: Scope) -> Condition:
     Raises InvalidExpressionError, also when it gives anything but a bool.
     """
     expression = compile_expression(text, scope)
-    if expression.type != cel.Type.BOOL:
+    if expression.type != BOOL:
         raise InvalidExpressionError(
             [Fault(offset=0, message=f"a condition must give bool, this gives {type_name(expression.type)}")]
         )
@@ -177,20 +191,22 @@ def compile_expression(text: str, scope: Scope) -> Expression:
     if not text.strip():
         raise InvalidExpressionError([Fault(offset=0, message="empty expression")])
     try:
-        compiled = _environment(_key(scope.names)).compile(text)
+        compiled = _environment(tuple(sorted(scope.names.items()))).compile(text)
     except RuntimeError as e:
         raise InvalidExpressionError(_faults(text, scope, str(e))) from e
     checked = compiled.serialize()
-    names = referenced_names(checked)
+    names = referenced_names(checked) & scope.names.keys()
     if early := sorted(n for n in names if n.startswith("steps.") and n.split(".")[1] in scope.later):
         raise InvalidExpressionError([_too_early(text, n) for n in early])
-    temporal = tuple((n, t) for n in sorted(names) if (t := scope.names[n].name()) in _TEMPORAL)
-    return Expression(text=text, type=compiled.return_type(), names=names, temporal=temporal, checked=checked)
+    temporal = tuple((n, t) for n in sorted(names) if (t := scope.names[n]) in _TEMPORAL)
+    return Expression(
+        text=text, type=compiled.return_type().name().lower(), names=names, temporal=temporal, checked=checked
+    )
 
 
 def type_name(kind: CelType) -> str:
     """Return what people call this type."""
-    return _human(kind.name())
+    return _human(kind)
 
 
 def to_text(value: object) -> str:
@@ -216,19 +232,22 @@ def _human(name: str) -> str:
     return name.lower()
 
 
-def _key(names: Mapping[str, CelType]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((name, kind.name()) for name, kind in names.items()))
-
-
 @lru_cache(maxsize=512)
-def _environment(names: tuple[tuple[str, str], ...]) -> Any:
-    return cel.NewEnv(
+def _environment(names: tuple[tuple[str, CelType], ...]) -> Any:
+    """Return the compiler for these names.
+
+    It compiles once at the start because the runtime learns its declared names at the first compilation only: before
+    it, a loaded expression refuses every time value.
+    """
+    environment = cel.NewEnv(
         variables={name: cel.Type(kind) for name, kind in names}, extensions=[ext_strings.ExtStrings()]
     )
+    environment.compile("true")
+    return environment
 
 
 @lru_cache(maxsize=4096)
-def _program(checked: bytes, temporal: tuple[tuple[str, str], ...]) -> Any:
+def _program(checked: bytes, temporal: tuple[tuple[str, CelType], ...]) -> Any:
     """Load a checked expression where values are taken as they come.
 
     The checking environment would refuse null for a nullable number and any value for a workload; this one knows only
@@ -237,7 +256,7 @@ def _program(checked: bytes, temporal: tuple[tuple[str, str], ...]) -> Any:
     return _environment(temporal).deserialize(checked)
 
 
-def _plain(data: Mapping[str, object], temporal: tuple[tuple[str, str], ...]) -> dict[str, object]:
+def _plain(data: Mapping[str, object], temporal: tuple[tuple[str, CelType], ...]) -> dict[str, object]:
     declared = {name for name, _ in temporal}
     return {n: v if n in declared else _nested(n, v) for n, v in data.items()}
 
@@ -248,41 +267,56 @@ def _to_cel(name: str, value: object) -> object:
 
 def _nested(name: str, value: object) -> object:
     """Return the value in the runtime's own kinds; inside a list or map, times become text that CEL can read back."""
-    if isinstance(value, Enum):
-        return _nested(name, value.value)
-    if isinstance(value, str):
-        if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
-            raise ExpressionError(f"{name} holds characters that are not text")
-        return value
     if isinstance(value, BaseModel):
-        return {k: _nested(name, getattr(value, k)) for k in type(value).model_fields}
+        value = {k: getattr(value, k) for k in type(value).model_fields}
     if isinstance(value, Mapping):
-        return {str(k): _nested(name, v) for k, v in value.items()}
+        return {str(k): _nested(f"{name}[{k!r}]", v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_nested(name, v) for v in value]
+    return _scalar(name, value.value if isinstance(value, Enum) else value)
+
+
+def _scalar(name: str, value: object) -> object:
+    if isinstance(value, str) and ("\0" in value or any("\ud800" <= c <= "\udfff" for c in value)):
+        raise ExpressionError(f"{name} holds a character that is no text (NUL or half a surrogate pair)")
     if isinstance(value, timedelta):
-        return f"{value.total_seconds():.6f}s"
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value
+        return f"{round(value / _MILLISECOND)}ms"
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _faults(text: str, scope: Scope, error: str) -> list[Fault]:
-    found = [_fault(text, scope, int(m[1]), int(m[2]), m[3]) for m in _ERROR_LINE.finditer(error)]
-    return found or [Fault(offset=0, message=_first_line(error))]
+    lines = list(_ERROR_LINE.finditer(error))
+    if not lines:
+        return [Fault(offset=0, message=_first_line(error))]
+    if _SYNTAX in lines[0][3]:
+        del lines[1:]
+    named = ((m, _UNDECLARED.search(m[3])) for m in lines)
+    told = (m for m, name in named if not (name and name[1].startswith(scope.unresolved)))
+    return [_fault(text, scope, int(m[1]), int(m[2]), m[3]) for m in told]
 
 
 def _fault(text: str, scope: Scope, line: int, column: int, message: str) -> Fault:
     offset = sum(len(row) + 1 for row in text.split("\n")[: line - 1]) + column - 1
     if undeclared := _UNDECLARED.search(message):
-        name = undeclared[1]
-        start = max(0, offset - name.rfind(".")) if "." in name else offset
-        return Fault(
-            offset=start if text.startswith(name, start) else offset,
-            message=f"unknown name {name}",
-            suggestion=next(iter(difflib.get_close_matches(name, scope.names, n=1)), None),
-        )
+        return _unknown(text, scope, offset, undeclared[1])
+    if "operand of a select operation" in message and (name := _name_around(text, offset)):
+        return _unknown(text, scope, offset, name)
     return Fault(offset=min(offset, len(text)), message=_readable(message))
+
+
+def _unknown(text: str, scope: Scope, offset: int, name: str) -> Fault:
+    """Point at the start of an unknown name; the runtime points at its last dot."""
+    start = max(0, offset - name.rfind(".")) if "." in name else offset
+    return Fault(
+        offset=start if text.startswith(name, start) else offset,
+        message=f"unknown name {name}",
+        suggestion=next(iter(difflib.get_close_matches(name, scope.names, n=1)), None),
+    )
+
+
+def _name_around(text: str, dot: int) -> str | None:
+    before, after = re.search(r"[\w.]*$", text[:dot]), re.match(r"\.\w+", text[dot:])
+    return before[0] + after[0] if before and after else None
 
 
 def _readable(message: str) -> str:
@@ -294,7 +328,9 @@ def _readable(message: str) -> str:
         elif "duration" in operands and ("string" in operands or "int" in operands):
             hint = "; write duration('5m') for a duration"
         return f"{operator!r} cannot take {operands}{hint}"
-    return _human(message.partition(", expecting")[0].partition(" expecting {")[0].replace("Syntax error: ", "syntax error: "))
+    return _human(
+        message.partition(", expecting")[0].partition(" expecting {")[0].replace(_SYNTAX, "syntax error: ")
+    )
 
 
 def _too_early(text: str, name: str) -> Fault:

@@ -73,6 +73,13 @@ class Template:
         return tuple((path, text.alone) for path, text in _texts(self._tree, ()))
 
     @property
+    def fields(self) -> dict[str, Template]:
+        """The entries of a mapping, each as a template of its own; empty for anything else."""
+        if not isinstance(self._tree, dict):
+            return {}
+        return {key: Template(self.source[key], tree) for key, tree in self._tree.items()}
+
+    @property
     def names(self) -> frozenset[str]:
         """The names of the scope that the template uses."""
         used = (p.names for _, text in _texts(self._tree, ()) for p in text.parts if isinstance(p, Expression))

@@ -138,7 +138,9 @@ class Executor:
         for step in steps:
             if step.status in {StepStatus.PENDING, StepStatus.STARTED}:
                 await self._step(run, frozen, steps, step)
-            if step.status in {StepStatus.FAILED, StepStatus.AMBIGUOUS} and not await self._goes_on(run, frozen, step):
+            if step.status in {StepStatus.FAILED, StepStatus.AMBIGUOUS} and not await self._goes_on(
+                run, frozen, steps, step
+            ):
                 return
         await self._finish(run, frozen)
 
@@ -300,14 +302,16 @@ class Executor:
             told.ledger.say(told.incident, text[:2000])
         self._bench.metrics.step_ended(step)
 
-    async def _goes_on(self, run: Run, frozen: FrozenRun, step: Step) -> bool:
+    async def _goes_on(self, run: Run, frozen: FrozenRun, steps: list[Step], step: Step) -> bool:
         """Decide after a failed step, as its ``on_error`` says."""
         on_error = frozen.playbook.step(step.step_id).model.on_error
         if step.status is StepStatus.FAILED and on_error == "continue":
             return True
         status = RunStatus.AMBIGUOUS if step.status is StepStatus.AMBIGUOUS else RunStatus.FAILED
+        escalated = await self._bench.react(run, frozen, steps)
         async with self._bench.telling(run) as told:
-            await self._bench.end(told, run, status, f"step {step.step_id}: {step.error}")
+            reason = f"step {step.step_id}: {step.error}"
+            await self._bench.end(told, run, status, reason, escalated=escalated)
         return False
 
     async def _finish(self, run: Run, frozen: FrozenRun) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -51,10 +52,12 @@ class Verifier:
                 steps = await tx.runs.steps(run_id)
             ctx = bench.context(run, frozen, "verify")
             verdicts = await self._look(verify, ctx, frozen.values(steps))
+            judged = judge(run, verify, verdicts, bench.clock.now())
+            escalated = judged.needs_person and await bench.react(run, frozen, steps)
             async with bench.telling(run) as told:
                 present = await told.tx.runs.get(run_id, lock=True)
                 if present.status is RunStatus.VERIFYING and present.next_check_at == run.next_check_at:
-                    await self._decide(told, present, verify, verdicts)
+                    await self._apply(told, present, verify, judged, escalated=escalated)
 
     async def _look(
         self, verify: CompiledVerify, ctx: StepContext, values: Mapping[str, object]
@@ -74,30 +77,50 @@ class Verifier:
         except HdrError as error:
             return Verdict(holds=None, detail=f"cannot be checked: {error}")
 
-    async def _decide(
-        self, told: Telling, run: Run, verify: CompiledVerify, verdicts: list[tuple[str, Verdict]]
+    async def _apply(
+        self, told: Telling, run: Run, verify: CompiledVerify, judged: Judgement, *, escalated: bool
     ) -> None:
-        now = told.ledger.now
-        holds = _combined(verify, [v for _, v in verdicts])
-        told_detail = "; ".join(f"{name}: {v.detail}" for name, v in verdicts)
-        run.holding_since = (run.holding_since or now) if holds else None
-        assert run.verify_until is not None
-        if holds and run.holding_since is not None and now - run.holding_since >= verify.hold:
-            held = f", held for {format_duration(verify.hold)}" if verify.hold else ""
-            return await self._end(told, run, Verification.VERIFIED, f"it helped{held} ({told_detail})")
-        if now >= run.verify_until and not holds:
-            answer = Verification.FAILED if holds is False else Verification.INCONCLUSIVE
-            word = "it did not help" if holds is False else "no evidence in time that it helped"
-            return await self._end(told, run, answer, f"{word} ({told_detail})")
-        run.next_check_at = _next(now, run, verify)
-        run.reason = f"verifying: {told_detail}"[:1000]
-        await told.tx.runs.save(run)
-        told.ledger.wake(Job.VERIFY, str(run.id), after=run.next_check_at - now)
+        run.holding_since, run.reason = judged.holding_since, judged.reason[:1000]
+        if judged.answer is Verification.PENDING:
+            now = told.ledger.now
+            run.next_check_at = _next(now, run, verify)
+            await told.tx.runs.save(run)
+            told.ledger.wake(Job.VERIFY, str(run.id), after=run.next_check_at - now)
+            return
+        run.verification = judged.answer
+        status = RunStatus.FAILED if judged.answer is Verification.FAILED else RunStatus.COMPLETED
+        await self._bench.end(told, run, status, judged.reason, escalated=escalated)
 
-    async def _end(self, told: Telling, run: Run, verification: Verification, reason: str) -> None:
-        run.verification = verification
-        status = RunStatus.FAILED if verification is Verification.FAILED else RunStatus.COMPLETED
-        await self._bench.end(told, run, status, reason)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What one look says; PENDING means that it goes on."""
+
+    answer: Verification
+    reason: str
+    holding_since: datetime | None
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether the playbook's ``on_failure`` is due."""
+        return self.answer in {Verification.FAILED, Verification.INCONCLUSIVE}
+
+
+def judge(run: Run, verify: CompiledVerify, verdicts: list[tuple[str, Verdict]], now: datetime) -> Judgement:
+    """Decide from the verdicts, the time and since when they hold."""
+    holds = _combined(verify, [v for _, v in verdicts])
+    detail = "; ".join(f"{name}: {v.detail}" for name, v in verdicts)
+    since = (run.holding_since or now) if holds else None
+    answer, text = Verification.PENDING, f"verifying: {detail}"
+    if since is not None and now - since >= verify.hold:
+        held = f", held for {format_duration(verify.hold)}" if verify.hold else ""
+        answer, text = Verification.VERIFIED, f"it helped{held} ({detail})"
+    elif run.verify_until is not None and now >= run.verify_until and not holds:
+        if holds is False:
+            answer, text = Verification.FAILED, f"it did not help ({detail})"
+        else:
+            answer, text = Verification.INCONCLUSIVE, f"no evidence in time that it helped ({detail})"
+    return Judgement(answer=answer, reason=text, holding_since=since)
 
 
 def _combined(verify: CompiledVerify, verdicts: list[Verdict]) -> bool | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from hdr_responder.actions.contract import Fence, Registry, StepContext
+from hdr_responder.actions.contract import Fence, Read, Registry, StepContext
 from hdr_responder.domain.clock import Clock, NewId
-from hdr_responder.domain.incidents import Incident, IncidentStatus
+from hdr_responder.domain.incidents import Incident, IncidentStatus, parse_ref
 from hdr_responder.domain.ports.artifacts import ArtifactBytes
 from hdr_responder.domain.ports.store import Job, Store, Transaction
 from hdr_responder.domain.ports.systems import Systems
@@ -22,6 +23,7 @@ from hdr_responder.engine.frozen import FrozenRun
 from hdr_responder.engine.ledger import Lanes, Ledger
 from hdr_responder.errors import HdrError, TemporaryError
 
+ESCALATE = "incident.escalate"
 WAITING_ASKED = 100
 """How many waiting runs are asked again when one ends."""
 
@@ -105,7 +107,29 @@ class Workbench:
             clock=self.clock,
         )
 
-    async def end(self, told: Telling, run: Run, status: RunStatus, reason: str) -> None:
+    async def react(self, run: Run, frozen: FrozenRun, steps: Sequence[Step]) -> bool:
+        """Do what the playbook says for a run that failed or did not help; return whether it escalated.
+
+        Reactions only read and tell (`check` refuses others), so repeating them after a crash does no harm. One that
+        fails is told and does not keep the others from happening.
+        """
+        escalated = False
+        for reaction in frozen.playbook.on_failure:
+            ctx = self.context(run, frozen, "on_failure")
+            try:
+                assert isinstance(reaction.action, Read)
+                async with asyncio.timeout(reaction.action.default_timeout_seconds):
+                    await reaction.action.execute(ctx, reaction.parameters(frozen.values(steps)))
+                outcome = "done"
+                escalated = escalated or reaction.action.name == ESCALATE
+            except (HdrError, TimeoutError) as error:
+                outcome = f"failed: {str(error) or 'no answer in time'}"
+            async with self.telling(run) as told:
+                text = f"On failure: {reaction.action.name} {outcome}"[:1000]
+                told.ledger.entry(told.incident, EntryKind.STEP_ENDED, text, run_id=run.id)
+        return escalated
+
+    async def end(self, told: Telling, run: Run, status: RunStatus, reason: str, *, escalated: bool = False) -> None:
         """End a run in this transaction: record it, undo what is to be undone, release, tell, escalate if need be."""
         run.status, run.reason, run.ended_at = status, reason, told.ledger.now
         run.next_check_at = run.verify_until = None
@@ -119,7 +143,7 @@ class Workbench:
         told.ledger.say(told.incident, text[:2000])
         if run.verification is Verification.VERIFIED:
             self._mitigated(told)
-        elif status in {RunStatus.FAILED, RunStatus.AMBIGUOUS} or run.verification is Verification.INCONCLUSIVE:
+        elif not escalated and _needs_person(run):
             self.escalation.escalate(told.incident, told.ledger, text[:1000])
         self.metrics.run_ended(run)
 
@@ -160,3 +184,26 @@ class Workbench:
         """Enqueue a job for the run."""
         async with self.store.transaction() as tx:
             await tx.wake(job, [str(run.id)], after)
+
+
+def _needs_person(run: Run) -> bool:
+    return run.status in {RunStatus.FAILED, RunStatus.AMBIGUOUS} or run.verification is Verification.INCONCLUSIVE
+
+
+class Caller:
+    """Implements the `People` port that ``incident.escalate`` calls."""
+
+    def __init__(self, *, store: Store, escalation: Escalation, lanes: Lanes, clock: Clock) -> None:
+        self._store = store
+        self._escalation = escalation
+        self._lanes = lanes
+        self._clock = clock
+
+    async def escalate(self, incident_ref: str, reason: str) -> None:
+        """Hand an incident to a person."""
+        async with self._store.transaction() as tx:
+            incident = await tx.incidents.get(parse_ref(incident_ref), lock=True)
+            ledger = Ledger(self._lanes, self._clock.now())
+            self._escalation.escalate(incident, ledger, reason)
+            await tx.incidents.update([incident])
+            await ledger.flush(tx)

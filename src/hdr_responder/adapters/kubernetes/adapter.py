@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from pydantic import JsonValue
 
 from hdr_responder.adapters.kubernetes import shapes
 from hdr_responder.adapters.kubernetes.connection import Access, Connection
-from hdr_responder.adapters.kubernetes.requests import ApiRequest, Resource
+from hdr_responder.adapters.kubernetes.requests import VERSION, ApiRequest, Resource
 from hdr_responder.domain.ports.kubernetes import (
     MANAGER,
     Autoscaler,
@@ -82,7 +81,7 @@ class KubernetesAdapter:
             user = _at(review, "status", "userInfo", "username")
         except NotFoundError:  # servers before 1.28
             user = ""
-        version = await self._connection.json(ApiRequest(verb="get", resource="version"))
+        version = await self._connection.json(ApiRequest(verb="get", resource=VERSION))
         return ClusterIdentity(version=str(version.get("gitVersion", "")), user=str(user or ""))
 
     async def may(self, right: Right) -> bool:

@@ -142,11 +142,13 @@ class Connection:
         The library's own messages may quote the kubeconfig, tokens included: they are neither shown nor chained.
         """
         from kubernetes_asyncio.config import ConfigException
-        from yaml import YAMLError
+        from yaml import YAMLError  # type: ignore[import-untyped]
 
         access = self._access
         source = _source(access)
-        shown = f"{source or 'the in-cluster service account'}" + (f", context {access.context}" if access.context else "")
+        shown = f"{source or 'the in-cluster service account'}" + (
+            f", context {access.context}" if access.context else ""
+        )
         try:
             async with asyncio.timeout(access.timeout_seconds):
                 await _fill_in(configuration, source, access)
@@ -161,10 +163,9 @@ async def _fill_in(configuration: Configuration, source: Path | None, access: Ac
     from kubernetes_asyncio.config import load_incluster_config, load_kube_config
 
     if source is None:
-        load_incluster_config(client_configuration=configuration)
+        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         return
-    if not source.is_file():
-        raise FileNotFoundError(source)
+    _require_one(source)
     loader = await load_kube_config(
         config_file=str(source), context=access.context, client_configuration=configuration, persist_config=False
     )
@@ -179,6 +180,12 @@ def _source(access: Access) -> Path | None:
         return None
     named = os.environ.get("KUBECONFIG")
     return Path(named) if named else Path.home() / ".kube" / "config"
+
+
+def _require_one(source: Path) -> None:
+    """Raise FileNotFoundError when none of the files (``$KUBECONFIG`` may list several) is there."""
+    if not any(Path(each).is_file() for each in str(source).split(os.pathsep)):
+        raise FileNotFoundError(source)
 
 
 def _refresher(loader: Any, access: Access) -> Callable[[Configuration], Awaitable[None]] | None:

@@ -26,9 +26,7 @@ from hdr_responder.errors import (
 MESSAGE_LIMIT = 300
 
 
-def failure(
-    cluster: str, request: ApiRequest, status: int, headers: Mapping[str, str], body: bytes
-) -> HdrError:  # noqa: PLR0911 - one return per meaning
+def failure(cluster: str, request: ApiRequest, status: int, headers: Mapping[str, str], body: bytes) -> HdrError:  # noqa: PLR0911 - one return per meaning
     """Return the error that an answer with ``status`` (>= 300) stands for."""
     answer = _status_object(body)
     said = _said(answer)
@@ -42,7 +40,7 @@ def failure(
             return NotFoundError(f"{where}: not found{said}")
         case 409:
             return ConflictError(f"{where}: conflict{said}")
-        case 422 if request.verb == "patch" and not _causes(answer):
+        case 422 if request.verb == "patch" and _did_not_fit(answer):
             return ConflictError(f"{where}: the object is not as the patch assumes")
         case 429:
             return TemporaryError(f"{where}: the server asks to wait{said}", retry_after=_retry_after(headers, answer))
@@ -75,9 +73,12 @@ def _details(answer: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
     return details if isinstance(details, dict) else {}
 
 
-def _causes(answer: Mapping[str, JsonValue]) -> bool:
-    """Validation names the fields that are wrong; a failed ``test`` or a missing path of a JSON patch names none."""
-    return bool(_details(answer).get("causes"))
+def _did_not_fit(answer: Mapping[str, JsonValue]) -> bool:
+    """Tell a failed ``test`` (or a missing path) of a JSON patch from an invalid result and an admission webhook's no.
+
+    The first says nothing but "the server rejected our request", validation names the causes.
+    """
+    return not _details(answer).get("causes") and "admission webhook" not in str(answer.get("message"))
 
 
 def _retry_after(headers: Mapping[str, str], answer: Mapping[str, JsonValue]) -> float | None:

@@ -1,4 +1,4 @@
-"""One request to the API server as data, so that its address, its error texts and the right it needs cannot disagree."""
+"""One request to the API server as data, so that its address and its error texts cannot disagree."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ API_PREFIX = {
     "": "/api/v1",
 }
 """The version that is spoken of each API group, pinned here alone."""
+
+
+VERSION = "version"
+"""The server's version, which is no resource of any group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,8 @@ class ApiRequest:
     @property
     def path(self) -> str:
         """The URL path; names are quoted, so that none can leave its place."""
+        if self.resource == VERSION:
+            return "/version"
         resource = Resource.parse(self.resource)
         parts = [API_PREFIX[resource.group]]
         if self.namespace:

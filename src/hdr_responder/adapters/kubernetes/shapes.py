@@ -176,8 +176,8 @@ def gitops_owner(meta: ObjectMeta) -> str | None:
     """Name the GitOps object whose tracking marks the metadata carries.
 
     Argo CD tracks by the annotation ``argocd.argoproj.io/tracking-id`` (``<application>:<group>/...``) or the label
-    ``argocd.argoproj.io/instance``; Flux by ``<controller>.toolkit.fluxcd.io/{name,namespace}`` labels. Argo CD's default
-    label ``app.kubernetes.io/instance`` is also every Helm chart's and proves nothing.
+    ``argocd.argoproj.io/instance``; Flux by ``<controller>.toolkit.fluxcd.io/{name,namespace}`` labels. Argo CD's
+    default label ``app.kubernetes.io/instance`` is also every Helm chart's and proves nothing.
     """
     tracked = meta.annotations.get("argocd.argoproj.io/tracking-id")
     application = tracked.partition(":")[0] if tracked else meta.labels.get("argocd.argoproj.io/instance")

@@ -37,7 +37,7 @@ select
     coalesce(application_name, '') as application_name, coalesce(state, '') as state,
     left(coalesce(query, ''), 1000) as query, since,
     greatest(coalesce(extract(epoch from clock_timestamp() - since)::float8, 0), 0) as seconds,
-    root.waiting, '' as lock, '{}'::int4[] as blocked_by, '' as gid, coalesce(refusal, '') as refusal
+    root.waiting, '' as lock, '{}'::text[] as blocked_by, '' as gid, coalesce(refusal, '') as refusal
 from judged
 join root using (pid)
 union all
@@ -52,6 +52,6 @@ select
     coalesce(application_name, ''), coalesce(state, ''), left(coalesce(query, ''), 1000), waiting_since,
     greatest(extract(epoch from clock_timestamp() - waiting_since)::float8, 0),
     0, wanted_lock,
-    coalesce((select array_agg(blocker order by blocker) from edge where edge.waiter = here.pid), '{}'), '', ''
+    coalesce((select array_agg(blocker::text order by blocker) from edge where edge.waiter = here.pid), '{}'), '', ''
 from here
 order by kind, seconds desc, pid

@@ -25,19 +25,15 @@ def translate(target: str, error: Exception) -> HdrError:
     A ConfigError is raised ``from None``: the address parser's message may hold the password.
     """
     where = f"postgres target {target}"
-    if isinstance(error, asyncpg.PostgresError):
-        return _server_said(where, error)
-    if isinstance(error, TimeoutError):
-        return UnavailableError(f"{where}: no answer in time")
-    if isinstance(error, ssl.SSLError):
-        return UnavailableError(f"{where}: TLS failed ({error.reason or 'no reason given'})")
-    if isinstance(error, OSError):
-        return UnavailableError(f"{where}: {_kind(error)}")
-    if isinstance(error, asyncpg.DataError | asyncpg.UnsupportedServerFeatureError):
-        return AdapterError(f"{where}: {type(error).__name__}")
-    if isinstance(error, ValueError):
-        return ConfigError(f"targets.postgres.{target}: the address is not a valid PostgreSQL address")
-    return UnavailableError(f"{where}: the connection was lost")
+    match error:
+        case asyncpg.PostgresError():
+            return _server_said(where, error)
+        case asyncpg.DataError() | asyncpg.UnsupportedServerFeatureError():
+            return AdapterError(f"{where}: {type(error).__name__}")
+        case ValueError() if not isinstance(error, OSError):
+            return ConfigError(f"targets.postgres.{target}: the address is not a valid PostgreSQL address")
+        case _:
+            return UnavailableError(f"{where}: {_kind(error)}")
 
 
 def _server_said(where: str, error: asyncpg.PostgresError) -> HdrError:
@@ -58,7 +54,15 @@ def _server_said(where: str, error: asyncpg.PostgresError) -> HdrError:
             return AdapterError(said)
 
 
-def _kind(error: OSError) -> str:
-    if error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno).lower()
-    return "cannot be reached"
+def _kind(error: Exception) -> str:
+    match error:
+        case TimeoutError():
+            return "no answer in time"
+        case ssl.SSLError():
+            return f"TLS failed ({error.reason or 'no reason given'})"
+        case OSError(errno=int(number)) if number > 0:
+            return os.strerror(number).lower()
+        case OSError():
+            return "cannot be reached"
+        case _:
+            return "the connection was lost"

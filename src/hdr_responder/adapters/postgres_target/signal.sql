@@ -1,9 +1,9 @@
 -- Continues lock_graph.sql and verdicts.sql: re-checks identity and safety of every wanted session and signals those that
--- pass, in this one statement. $4 to $6 the identities, $7 `cancel`, `terminate` or `none`. Cancelling ends a running
+-- pass, in this one statement. $4 the identities, $5 `cancel`, `terminate` or `none`. Cancelling ends a running
 -- query; a session that idles in its transaction has none, so it is terminated at once.
 , wanted as (
     select *
-    from unnest($4::int4[], $5::timestamptz[], $6::timestamptz[]) as wanted (pid, backend_start, xact_start)
+    from jsonb_to_recordset($4::jsonb) as wanted (pid int4, backend_start timestamptz, xact_start timestamptz)
 ),
 verdict as materialized (
     select
@@ -14,7 +14,7 @@ verdict as materialized (
             or judged.xact_start is distinct from wanted.xact_start
         ) as gone,
         case when wanted.pid = 0 then 'prepared transaction' else coalesce(judged.refusal, '') end as refusal,
-        case when $7::text = 'cancel' and judged.state <> 'active' then 'terminate' else $7::text end as method
+        case when $5::text = 'cancel' and judged.state <> 'active' then 'terminate' else $5::text end as method
     from wanted
     left join judged on judged.pid = wanted.pid
 )

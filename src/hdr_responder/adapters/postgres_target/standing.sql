@@ -1,4 +1,4 @@
--- Continues lock_graph.sql: what became of the sessions that $1 to $3 identify.
+-- Continues lock_graph.sql: what became of the sessions that $1 identifies.
 select
     wanted.pid,
     wanted.backend_start,
@@ -8,6 +8,6 @@ select
     activity.pid is not null
         and activity.xact_start is not distinct from wanted.xact_start
         and exists (select from edge where edge.blocker = wanted.pid) as blocking
-from unnest($1::int4[], $2::timestamptz[], $3::timestamptz[]) as wanted (pid, backend_start, xact_start)
+from jsonb_to_recordset($1::jsonb) as wanted (pid int4, backend_start timestamptz, xact_start timestamptz)
 left join pg_stat_activity as activity
     on activity.pid = wanted.pid and activity.backend_start = wanted.backend_start

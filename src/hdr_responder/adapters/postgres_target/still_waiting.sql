@@ -1,7 +1,7 @@
--- Continues lock_graph.sql: which of the waits that $1 to $3 identify go on. A wait is a session in one query; a later
+-- Continues lock_graph.sql: which of the waits that $1 identifies go on. A wait is a session in one query; a later
 -- query of the same session that waits anew is another wait.
 select wanted.pid, wanted.backend_start
-from unnest($1::int4[], $2::timestamptz[], $3::timestamptz[]) as wanted (pid, backend_start, query_start)
+from jsonb_to_recordset($1::jsonb) as wanted (pid int4, backend_start timestamptz, query_start timestamptz)
 join pg_stat_activity as activity
     on activity.pid = wanted.pid
     and activity.backend_start = wanted.backend_start

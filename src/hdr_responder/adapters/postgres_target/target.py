@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
@@ -31,11 +32,12 @@ from hdr_responder.domain.ports.postgres import (
 )
 from hdr_responder.errors import ConfigError, ConflictError, ForbiddenError, PermanentError, TemporaryError
 
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+
 APPLICATION_NAME = "hdr-responder"
 OLDEST_VERSION = 140000
 """PostgreSQL 14: the first whose pg_locks tells since when a session waits."""
-
-Connection = asyncpg.Connection[asyncpg.Record]
 
 
 def _sql(*names: str) -> str:
@@ -107,7 +109,7 @@ class PostgresTarget:
         """Decide as `signal` would, in the same statement, without signalling."""
         async with self._connection() as connection:
             await self._require_signals(connection)
-            rows = await self._rows(connection, _SIGNAL, *_safety(safety), *_identities(sessions), "none")
+            rows = await self._rows(connection, _SIGNAL, *_safety(safety), _listed(sessions), "none")
         return tuple(_judged(row) for row in rows)
 
     async def signal(self, sessions: Sequence[SessionId], safety: Safety, *, cancel: bool) -> tuple[Judged, ...]:
@@ -116,7 +118,7 @@ class PostgresTarget:
         async with self._connection() as connection:
             await self._require_signals(connection)
             try:
-                rows = await self._rows(connection, _SIGNAL, *_safety(safety), *_identities(sessions), method)
+                rows = await self._rows(connection, _SIGNAL, *_safety(safety), _listed(sessions), method)
             except TemporaryError as e:
                 raise AmbiguousError(f"{e}; signals may or may not have been sent") from e
         return tuple(_judged(row) for row in rows)
@@ -125,7 +127,7 @@ class PostgresTarget:
         """Return what became of ``sessions``."""
         async with self._connection() as connection:
             await self._require(connection, READ_ROLE)
-            rows = await self._rows(connection, _STANDING, *_identities(sessions))
+            rows = await self._rows(connection, _STANDING, _listed(sessions))
         return tuple(
             Standing(
                 session=_identity(row),
@@ -140,13 +142,7 @@ class PostgresTarget:
         """Return those of ``sessions`` that still wait for a lock in the same query."""
         async with self._connection() as connection:
             await self._require(connection, READ_ROLE)
-            rows = await self._rows(
-                connection,
-                _STILL_WAITING,
-                [session.pid for session in sessions],
-                [session.backend_start for session in sessions],
-                [session.query_start for session in sessions],
-            )
+            rows = await self._rows(connection, _STILL_WAITING, _listed(sessions))
         waiting = {(row["pid"], row["backend_start"]) for row in rows}
         return tuple(session for session in sessions if (session.pid, session.backend_start) in waiting)
 
@@ -221,13 +217,10 @@ def _like(pattern: str) -> str:
     return escaped.replace("*", "%")
 
 
-def _identities(sessions: Iterable[SessionId]) -> tuple[list[object], list[object], list[object]]:
-    listed = list(sessions)
-    return (
-        [session.pid for session in listed],
-        [session.backend_start for session in listed],
-        [session.xact_start for session in listed],
-    )
+def _listed(sessions: Iterable[SessionId | WaitingSession]) -> str:
+    """Return identities as one JSON parameter: for arrays of times the driver would first ask for their types."""
+    identity = {"pid", "backend_start", "xact_start", "query_start"}
+    return json.dumps([session.model_dump(mode="json", include=identity) for session in sessions])
 
 
 def _identity(row: asyncpg.Record) -> SessionId:

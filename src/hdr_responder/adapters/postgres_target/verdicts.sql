@@ -1,7 +1,14 @@
 -- Continues lock_graph.sql: every session with the reason why it must not be signalled, or null when it may be.
 -- $1 how long it must have blocked, $2 protected applications, $3 protected roles (both as patterns of ilike).
--- A blocker cannot have blocked longer than its own transaction lasts, however long the one behind it has waited.
-, judged as materialized (
+, direct as (
+    select
+        edge.blocker as pid,
+        min(waiting.since) filter (where not waiting.advisory) as since
+    from edge
+    join waiting on waiting.pid = edge.waiter
+    group by edge.blocker
+),
+judged as materialized (
     select
         activity.*,
         direct.since,
@@ -22,14 +29,5 @@
         end as refusal
     from pg_stat_activity as activity
     left join pg_roles as role on role.oid = activity.usesysid
-    left join lateral (
-        select
-            edge.blocker as pid,
-            min(greatest(waiting.since, coalesce(activity.xact_start, activity.backend_start)))
-                filter (where not waiting.advisory) as since
-        from edge
-        join waiting on waiting.pid = edge.waiter
-        where edge.blocker = activity.pid
-        group by edge.blocker
-    ) as direct on true
+    left join direct on direct.pid = activity.pid
 )

@@ -9,9 +9,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, pool
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from hdr_responder.errors import UnavailableError
+from hdr_responder.adapters.store.pool import connect
+from hdr_responder.errors import AdapterError, UnavailableError
 
 _FOLDER = Path(__file__).parent / "migrations"
 
@@ -19,25 +21,27 @@ _FOLDER = Path(__file__).parent / "migrations"
 def head() -> str:
     """Return the revision that this version of the code expects."""
     revision = ScriptDirectory(str(_FOLDER)).get_current_head()
-    assert revision is not None
+    if revision is None:
+        raise AdapterError("the package holds no migrations")
     return revision
 
 
 async def migrate(url: str) -> None:
     """Apply what is missing.
 
-    Raises UnavailableError when the database cannot be reached.
+    Raises ConfigError when the address or its credentials are wrong, UnavailableError when the database cannot be
+    reached or is lost meanwhile: then nothing was applied.
     """
 
-    async def connect() -> asyncpg.Connection[asyncpg.Record]:
-        return await asyncpg.connect(url, timeout=10)
+    async def open_connection() -> asyncpg.Connection[asyncpg.Record]:
+        return await connect(url, bounded=False)
 
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=pool.NullPool)
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=open_connection, poolclass=pool.NullPool)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(_upgrade)
-    except (OSError, TimeoutError, asyncpg.CannotConnectNowError) as error:
-        raise UnavailableError(f"the database cannot be reached: {type(error).__name__}") from error
+    except DBAPIError as error:
+        raise UnavailableError(f"the database was lost while migrating: {type(error.orig).__name__}") from error
     finally:
         await engine.dispose()
 

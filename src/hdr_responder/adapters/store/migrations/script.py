@@ -6,6 +6,8 @@ from typing import Any
 from alembic import op
 from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment
 
+from hdr_responder.adapters.store.jobs import SETTINGS
+
 _VERSIONS = "hdr_responder.adapters.store.migrations.versions"
 
 
@@ -16,7 +18,7 @@ def run_sql(name: str) -> None:
 
 def run_queue_install() -> None:
     """Create PgQueuer's tables as the locked version of the library declares them."""
-    _execute(QueryBuilderEnvironment().build_install_query(create_schema=False))
+    _execute(QueryBuilderEnvironment(SETTINGS).build_install_query(create_schema=False))
 
 
 def _execute(sql: str) -> None:

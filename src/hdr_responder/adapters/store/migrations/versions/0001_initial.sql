@@ -4,7 +4,6 @@ create table deliveries (
     source       text not null,
     received_at  timestamptz not null,
     body         bytea not null,
-    body_sha256  bytea not null,
     status       text not null check (status in ('received', 'processed', 'parked', 'rejected')),
     processed_at timestamptz,
     attempts     integer not null default 0,
@@ -12,7 +11,9 @@ create table deliveries (
     error_field  text
 );
 create index deliveries_waiting on deliveries (id) where status = 'received';
-create unique index deliveries_rejected_once on deliveries (source, body_sha256) where status = 'rejected';
+-- A rejected body that its sender repeats for hours is kept once.
+create unique index deliveries_rejected_once on deliveries (source, sha256(body)) where status = 'rejected';
+create index deliveries_unreported on deliveries (id) where status = 'rejected' and processed_at is null;
 create index deliveries_received_at on deliveries (received_at);
 
 create table incidents (
@@ -71,6 +72,7 @@ create table alerts (
     last_received_at  timestamptz not null,
     received_count    bigint not null,
     absent_since      timestamptz,
+    asked_at          timestamptz,
     check ((status = 'resolved') = (ends_at is not null))
 );
 create unique index alerts_one_firing on alerts (source, fingerprint) where status = 'firing';
@@ -129,7 +131,7 @@ create table runs (
 create unique index runs_once_per_episode on runs (incident_id, episode, playbook) where requested_by is null;
 create index runs_incident on runs (incident_id, created_at);
 create index runs_unfinished on runs (status) where status in ('awaiting_approval', 'held', 'running', 'verifying');
-create index runs_created on runs (created_at desc, id);
+create index runs_created on runs (created_at, id);
 
 -- What a run locks. Kept after its end: cooldown and budget are counted from it.
 create table run_targets (
@@ -173,6 +175,11 @@ create table approvals (
     primary key (run_id, person)
 );
 
+create function approvals_of(run uuid) returns jsonb stable language sql as $$
+    select coalesce(jsonb_agg(jsonb_build_object('person', person, 'decision', decision, 'at', at) order by at, person), '[]')
+    from approvals where run_id = run
+$$;
+
 create table artifacts (
     id          uuid primary key,
     incident_id bigint not null references incidents (id),
@@ -201,8 +208,9 @@ create table notifications (
     sent_at     timestamptz,
     error       text
 );
-create index notifications_pending on notifications (lane, due_at, id) where status = 'pending';
-create index notifications_incident on notifications (incident_id, id);
+create index notifications_pending on notifications (lane, id) where status = 'pending';
+create index notifications_pending_of on notifications (incident_id, lane, id) where status = 'pending';
+create index notifications_created_at on notifications (created_at);
 
 -- Where an incident's message stands in a lane, so that it is edited in place.
 create table messages (

@@ -1,0 +1,263 @@
+"""Gives a workload more replicas, or takes them all away, and puts back what was there.
+
+An autoscaler owns a workload's replicas (Kubernetes contract): scaling out under one moves its bounds, since it would
+revert the workload's own number within seconds. Zero replicas suspend an autoscaler, so scaling to zero and back works
+on the workload in either case.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, TypeVar
+
+from pydantic import Field, model_validator
+
+from hdr_responder.actions.contract import (
+    Mutation,
+    Observed,
+    Parameters,
+    Permission,
+    Result,
+    Seen,
+    State,
+    StepContext,
+    Target,
+    Undo,
+    Undone,
+)
+from hdr_responder.actions.kubernetes.bounds import (
+    MAXIMUM,
+    MINIMUM,
+    REPLICAS,
+    BoundsChange,
+    Move,
+    Scaled,
+    apply,
+    looker,
+    revert,
+)
+from hdr_responder.actions.kubernetes.fencing import claim, require_fence
+from hdr_responder.actions.kubernetes.marks import STEP, test
+from hdr_responder.actions.kubernetes.rights import AUTOSCALERS, rights, workload_rights
+from hdr_responder.actions.kubernetes.rollouts import workload_target
+from hdr_responder.domain.ports.kubernetes import Autoscaler, KubernetesCluster, WorkloadState
+from hdr_responder.domain.workloads import Workload
+from hdr_responder.errors import ConflictError
+
+
+class ScalingParameters(Parameters):
+    """Whose replicas change."""
+
+    workload: Workload
+
+    @model_validator(mode="after")
+    def _scalable(self) -> ScalingParameters:
+        if self.workload.kind == "daemonset":
+            raise ValueError("a daemonset has one pod a node and no replicas to scale")
+        return self
+
+
+class ScaleOutParameters(ScalingParameters):
+    """How many replicas: ``to`` a number or ``by`` so many more, never beyond ``maximum``."""
+
+    to: int | None = Field(default=None, ge=1)
+    by: int | None = Field(default=None, ge=1)
+    maximum: int = Field(ge=1, description="A target beyond it is refused, not trimmed.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> ScaleOutParameters:
+        if (self.to is None) == (self.by is None):
+            raise ValueError("give either to or by")
+        if self.to is not None and self.to > self.maximum:
+            raise ValueError(f"to ({self.to}) is beyond maximum ({self.maximum})")
+        return self
+
+
+class ScaleToZeroParameters(ScalingParameters):
+    """Whose replicas are taken away."""
+
+    shorthand = "workload"
+
+
+class ScalingResult(Result):
+    """What was scaled."""
+
+    changed: bool = Field(description="False when the numbers were these already.")
+    replicas: int = Field(description="Replicas asked for; the autoscaler's minimum where one owns them.")
+    was: int = Field(description="The same number before.")
+    autoscaler: str | None = Field(description="The autoscaler of the workload, moved or suspended.")
+
+
+P = TypeVar("P", bound=ScalingParameters)
+
+
+class Scaling(Mutation[P, ScalingResult]):
+    """What all changes of replica numbers share; they differ in the numbers alone."""
+
+    result = ScalingResult
+    undoable = Undo.RESTORES
+    holds_fence = True
+    verb: ClassVar[str]
+
+    @abstractmethod
+    def plan(self, params: P, workload: WorkloadState, autoscaler: Autoscaler | None) -> BoundsChange:
+        """Decide the change; raises ConflictError when it must not be made."""
+
+    def permissions(self, params: P) -> tuple[Permission, ...]:
+        """Return the rights to read and patch the workload and to find its autoscaler."""
+        workload = params.workload
+        return (*workload_rights(workload, "get", "patch"), *rights(workload, AUTOSCALERS, "list"))
+
+    def target(self, params: P) -> Target:
+        """Return the workload, whichever object carries its replica numbers."""
+        return workload_target(params.workload, "replicas", self.verb)
+
+    async def dry_run(self, ctx: StepContext, params: P) -> None:
+        """Rehearse the change."""
+        seen, planned = await self._look(ctx, params)
+        cluster = ctx.systems.cluster(params.workload.cluster)
+        same = test("/metadata/uid", planned.uid)
+        await cluster.patch(seen.meta.ref, [same, *planned.patch(seen, {STEP: ctx.step_key})], dry_run=True)
+
+    async def claim(self, ctx: StepContext, params: P) -> None:
+        """Raise the fence on the object that carries the numbers."""
+        cluster = ctx.systems.cluster(params.workload.cluster)
+
+        async def look() -> Scaled:
+            return self.carrier(*await read(cluster, params.workload))
+
+        await claim(cluster, ctx.fence, look)
+
+    async def capture(self, ctx: StepContext, params: P) -> State:
+        """Decide the numbers, once, from what is there now."""
+        seen, planned = await self._look(ctx, params)
+        require_fence(seen.meta, ctx.fence, planned.uid)
+        return planned.model_dump(mode="json")
+
+    async def execute(self, ctx: StepContext, params: P, state: State) -> ScalingResult:
+        """Write the numbers that were decided."""
+        planned = BoundsChange.model_validate(state)
+        await apply(ctx, params.workload, planned)
+        return outcome(planned)
+
+    async def observe(self, ctx: StepContext, params: P, state: State) -> Observed[ScalingResult]:
+        """Look for this step's key, then for the numbers."""
+        planned = BoundsChange.model_validate(state)
+        seen = await looker(ctx.systems.cluster(params.workload.cluster), params.workload, planned)()
+        if seen.meta.uid != planned.uid:
+            return Observed(seen=Seen.UNKNOWN, detail=f"{seen.meta.ref} was deleted and created anew")
+        if seen.meta.annotations.get(STEP) == ctx.step_key:
+            return Observed(seen=Seen.TOOK_EFFECT, result=outcome(planned), detail="the object carries this step")
+        if planned.holds_before(seen):
+            return Observed(seen=Seen.NO_EFFECT, detail="the numbers are those from before")
+        return Observed(seen=Seen.UNKNOWN, detail=f"{seen.meta.ref} was changed, and not marked by this step")
+
+    async def undo(self, ctx: StepContext, params: P, state: State) -> Undone:
+        """Put the numbers back where ours still stand and no other autoscaler owns them now."""
+        return await revert(ctx, params.workload, BoundsChange.model_validate(state))
+
+    @abstractmethod
+    def carrier(self, workload: WorkloadState, autoscaler: Autoscaler | None) -> Scaled:
+        """Return the object whose numbers change."""
+
+    async def _look(self, ctx: StepContext, params: P) -> tuple[Scaled, BoundsChange]:
+        workload, autoscaler = await read(ctx.systems.cluster(params.workload.cluster), params.workload)
+        return self.carrier(workload, autoscaler), self.plan(params, workload, autoscaler)
+
+
+class ScaleOut(Scaling[ScaleOutParameters]):
+    """Adds replicas."""
+
+    name = "kubernetes.scale_out"
+    summary = "Give a workload more replicas, through its autoscaler where it has one."
+    example = """\
+id: more
+action: kubernetes.scale_out
+with:
+  workload: "${params.workload}"
+  by: 2
+  maximum: 12
+"""
+    parameters = ScaleOutParameters
+    verb = "scale out"
+
+    def permissions(self, params: ScaleOutParameters) -> tuple[Permission, ...]:
+        """Return the rights on the workload and on its autoscaler, which is what changes where there is one."""
+        return (*super().permissions(params), *rights(params.workload, AUTOSCALERS, "get", "patch"))
+
+    def carrier(self, workload: WorkloadState, autoscaler: Autoscaler | None) -> Scaled:
+        """Return the autoscaler where there is one."""
+        return autoscaler or workload
+
+    def plan(self, params: ScaleOutParameters, workload: WorkloadState, autoscaler: Autoscaler | None) -> BoundsChange:
+        """Decide the target; refuses one beyond ``maximum`` or not above what is there."""
+        refuse_foreign(autoscaler)
+        present = workload.replicas or 0
+        floor = max(present, autoscaler.min_replicas) if autoscaler else present
+        wanted = params.to if params.to is not None else present + (params.by or 0)
+        if wanted > params.maximum:
+            raise ConflictError(f"{params.workload}: {wanted} replicas would be beyond the maximum of {params.maximum}")
+        if wanted <= floor:
+            raise ConflictError(f"{params.workload} has {floor} replicas already: scaling to {wanted} would add none")
+        if autoscaler is None:
+            return planned(workload, None, Move(pointer=REPLICAS, before=present, after=wanted))
+        if present == 0:
+            raise ConflictError(f"{params.workload} is scaled to zero, which suspends {autoscaler.meta.ref}")
+        moves = [Move(pointer=MINIMUM, before=autoscaler.min_replicas, after=wanted)]
+        if wanted > autoscaler.max_replicas:
+            moves.append(Move(pointer=MAXIMUM, before=autoscaler.max_replicas, after=wanted))
+        return planned(autoscaler, autoscaler, *moves)
+
+
+class ScaleToZero(Scaling[ScaleToZeroParameters]):
+    """Takes all replicas away."""
+
+    name = "kubernetes.scale_to_zero"
+    summary = "Stop a workload by taking all its replicas away; its autoscaler, if any, is suspended by that."
+    example = """\
+id: stop
+action: kubernetes.scale_to_zero
+with:
+  workload: "${params.workload}"
+"""
+    parameters = ScaleToZeroParameters
+    verb = "scale to zero"
+
+    def carrier(self, workload: WorkloadState, autoscaler: Autoscaler | None) -> Scaled:
+        """Return the workload: zero replicas suspend an autoscaler."""
+        del autoscaler
+        return workload
+
+    def plan(
+        self, params: ScaleToZeroParameters, workload: WorkloadState, autoscaler: Autoscaler | None
+    ) -> BoundsChange:
+        """Decide for zero; a workload that is at zero already stays so."""
+        del params
+        refuse_foreign(autoscaler)
+        return planned(workload, autoscaler, Move(pointer=REPLICAS, before=workload.replicas or 0, after=0))
+
+
+async def read(cluster: KubernetesCluster, workload: Workload) -> tuple[WorkloadState, Autoscaler | None]:
+    """Read a workload and the autoscaler that owns its replicas."""
+    return await cluster.workload(workload), await cluster.autoscaler(workload)
+
+
+def refuse_foreign(autoscaler: Autoscaler | None) -> None:
+    """Raise ConflictError when a controller (such as KEDA's ScaledObject) owns the autoscaler and would revert us."""
+    if autoscaler is not None and autoscaler.meta.controller is not None:
+        raise ConflictError(f"{autoscaler.meta.ref} is controlled by {autoscaler.meta.controller}: change that instead")
+
+
+def planned(carrier: Scaled, autoscaler: Autoscaler | None, *moves: Move) -> BoundsChange:
+    """Return the change of one object."""
+    ref = carrier.meta.ref
+    name = autoscaler.meta.ref.name if autoscaler else None
+    return BoundsChange(resource=ref.resource, name=ref.name, uid=carrier.meta.uid, autoscaler=name, moves=moves)
+
+
+def outcome(change: BoundsChange) -> ScalingResult:
+    """Return the result of a change that was made."""
+    first = change.moves[0]
+    return ScalingResult(
+        changed=first.before != first.after, replicas=first.after, was=first.before, autoscaler=change.autoscaler
+    )

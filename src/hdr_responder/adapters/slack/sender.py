@@ -1,0 +1,168 @@
+"""The Slack lane: one message per incident, edited in place, with the details in its thread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from hdr_responder.adapters.rate_limits import RateLimits
+from hdr_responder.adapters.slack.card import Content, card
+from hdr_responder.adapters.slack.client import SlackAccess, SlackApi
+from hdr_responder.adapters.slack.failures import CHANNEL_GONE, MESSAGE_GONE, SlackRefusedError
+from hdr_responder.adapters.slack.text import MESSAGE_LIMIT, fit
+from hdr_responder.domain.notifications import Lane, Notification, NotificationKind
+from hdr_responder.domain.ports.people import Posted
+from hdr_responder.domain.ports.records import IncidentRecord
+from hdr_responder.domain.ports.store import Message
+from hdr_responder.errors import AdapterError, PermanentError
+
+THREAD_LIMIT = MESSAGE_LIMIT
+PAGE_LIMIT = 600
+CLOCK_SLACK_SECONDS = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+class SlackSender:
+    """Delivers to one channel. Implements LaneSender."""
+
+    lane = Lane.SLACK
+
+    def __init__(self, access: SlackAccess, limits: RateLimits) -> None:
+        self._access = access
+        self._mention = _mention(access.page_mention)
+        self.api = SlackApi(access, limits)
+
+    async def send(self, notification: Notification, record: IncidentRecord | None, message: Message | None) -> Posted:
+        """Deliver one notification; see LaneSender.
+
+        Pages come here only when there is no pager: they are shown in the channel too, and ping whom the settings name.
+        """
+        match notification.kind:
+            case NotificationKind.CARD:
+                return await self._show(notification, _needed(record), message)
+            case NotificationKind.THREAD:
+                text = fit(_payload_text(notification), THREAD_LIMIT)
+                return await self._reply(notification, _needed(record), message, Content(text=text))
+            case NotificationKind.PAGE:
+                return await self._reply(notification, _needed(record), message, self._page(notification, record))
+            case NotificationKind.PAGE_ACK | NotificationKind.PAGE_RESOLVE:
+                return Posted()
+            case NotificationKind.TEST:
+                text = "Test message of hdr-responder: incidents will be shown here. Nothing has happened."
+                await self.api.post(self._access.channel, Content(text=text))
+                return Posted()
+
+    async def check(self) -> str:
+        """Prove token and channel without posting; see LaneSender."""
+        me = await self.api.whoami()
+        channel = await self.api.channel(self._access.channel)
+        if not channel:
+            raise PermanentError(f"Slack: no channel {self._access.channel[:80]!r}: check HDR_SLACK__CHANNEL")
+        name = str(channel.get("name") or self._access.channel)[:80]
+        if channel.get("is_archived"):
+            raise PermanentError(f"Slack: #{name} is archived: unarchive it or set another HDR_SLACK__CHANNEL")
+        if channel.get("is_member") is False:
+            raise PermanentError(f"Slack: the app is not in #{name}: invite it with /invite @hdr-responder")
+        return f"Slack: @{me.get('user')} of {me.get('team')} is in #{name}"
+
+    async def close(self) -> None:
+        """Give connections back."""
+        await self.api.close()
+
+    async def _show(self, notification: Notification, record: IncidentRecord, message: Message | None) -> Posted:
+        """Edit the incident's message, or post it where there is none any more."""
+        content = card(record)
+        if message is not None:
+            try:
+                await self.api.update(message, content)
+            except SlackRefusedError as e:
+                if e.code not in MESSAGE_GONE | CHANNEL_GONE:
+                    raise
+                log.warning("posting the incident's message anew", incident=record.incident.ref, reason=e.code)
+            else:
+                return Posted()
+        tag = {"ref": record.incident.ref, "notification": notification.id}
+        posted = await self._find(notification, self._access.channel, tag, None)
+        if posted is None:
+            posted = await self.api.post(self._access.channel, content, tag=tag)
+        return Posted(message=posted)
+
+    async def _reply(
+        self, notification: Notification, record: IncidentRecord, message: Message | None, content: Content
+    ) -> Posted:
+        """Reply in the incident's thread, posting its message first where there is none."""
+        if message is None:
+            return await self._start_thread(notification, record, content)
+        try:
+            await self._post_reply(notification, message, content)
+        except SlackRefusedError as e:
+            if e.code not in MESSAGE_GONE | CHANNEL_GONE:
+                raise
+            log.warning("starting the incident's thread anew", incident=record.incident.ref, reason=e.code)
+            return await self._start_thread(notification, record, content)
+        return Posted()
+
+    async def _start_thread(self, notification: Notification, record: IncidentRecord, content: Content) -> Posted:
+        """Post the incident's message and the reply; Slack takes the two as a burst, so only the first is paced."""
+        posted = (await self._show(notification, record, None)).message
+        if posted is None:
+            raise AdapterError("Slack: the incident's new message has no place")
+        await self._post_reply(notification, posted, content, paced=False)
+        return Posted(message=posted)
+
+    async def _post_reply(
+        self, notification: Notification, message: Message, content: Content, *, paced: bool = True
+    ) -> None:
+        tag = {"notification": notification.id}
+        if await self._find(notification, message.channel, tag, message.message_id) is None:
+            await self.api.post(
+                message.channel,
+                content,
+                thread_ts=message.message_id,
+                broadcast=notification.kind is NotificationKind.PAGE,
+                tag=tag,
+                paced=paced,
+            )
+
+    async def _find(
+        self, notification: Notification, channel: str, tag: Mapping[str, Any], thread_ts: str | None
+    ) -> Message | None:
+        """Look for what an earlier attempt posted before its answer was lost; without the right to look, post again."""
+        if notification.attempts <= 1:
+            return None
+        since = notification.created_at.timestamp() - CLOCK_SLACK_SECONDS
+        try:
+            described = await self.api.channel(channel)
+            return await self.api.find(str(described.get("id") or channel), tag, since=since, thread_ts=thread_ts)
+        except SlackRefusedError as e:
+            if e.code in MESSAGE_GONE | CHANNEL_GONE:
+                raise
+            log.warning("cannot look for an earlier post", reason=e.code)
+            return None
+
+    def _page(self, notification: Notification, record: IncidentRecord | None) -> Content:
+        incident = _needed(record).incident
+        said = _payload_text(notification, default=incident.title)
+        return Content(text=f"{self._mention}{fit(f'Needs a person now: {incident.ref} {said}', PAGE_LIMIT)}")
+
+
+def _needed(record: IncidentRecord | None) -> IncidentRecord:
+    if record is None:
+        raise AdapterError("Slack: this notification needs an incident")
+    return record
+
+
+def _payload_text(notification: Notification, default: str = "") -> str:
+    text = notification.payload.get("text")
+    return text if isinstance(text, str) and text.strip() else default or "(no text)"
+
+
+def _mention(setting: str) -> str:
+    """Return the markup for whom a page pings, followed by a space."""
+    if setting in {"here", "channel"}:
+        return f"<!{setting}> "
+    group = setting.removeprefix("subteam:")
+    return f"<!subteam^{group}> " if setting.startswith("subteam:") and group.isalnum() else ""

@@ -1,0 +1,87 @@
+"""Turns the driver's errors into ours where they enter, without the database's address or credentials.
+
+Messages of the operating system and of the driver's address parser can quote parts of the address, so of those only the
+kind is repeated; a server's own primary message holds names of constraints, never values, and is repeated shortened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import asyncpg
+
+from hdr_responder.errors import AdapterError, ConfigError, HdrError, NotFoundError, TemporaryError, UnavailableError
+
+CAUGHT = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""Everything that asyncpg raises from connecting and querying."""
+
+_MESSAGE_LIMIT = 200
+_RACES = frozenset({"alerts_one_firing", "incidents_one_open"})
+"""Constraints that only two transactions at once can break: tried again, the second finds the first one's row."""
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Raise our error ``from`` the driver's."""
+    try:
+        yield
+    except CAUGHT as error:
+        raise translate(error) from error
+
+
+def is_outage(error: BaseException) -> bool:
+    """Tell whether the connection or the server is gone, rather than the statement wrong."""
+    return isinstance(error, CAUGHT) and isinstance(translate(error), UnavailableError)
+
+
+def translate(error: Exception) -> HdrError:
+    """Return our error for one of `CAUGHT`."""
+    match error:
+        case asyncpg.PostgresError():
+            return _server_said(error)
+        case asyncpg.TargetServerAttributeNotMatched():
+            return UnavailableError("the database: no server that takes writes")
+        case asyncpg.ClientConfigurationError():
+            return ConfigError("database.url is not a valid PostgreSQL address")
+        case asyncpg.InterfaceError() if "clos" not in str(error):
+            return AdapterError(f"the database: {str(error)[:_MESSAGE_LIMIT]}")
+        case _:
+            return UnavailableError(f"the database: {_kind(error)}")
+
+
+def _server_said(error: asyncpg.PostgresError) -> HdrError:
+    said = f"the database: {str(error)[:_MESSAGE_LIMIT]} ({error.sqlstate})"
+    match error:
+        case asyncpg.InvalidAuthorizationSpecificationError() | asyncpg.InvalidCatalogNameError():
+            return ConfigError(f"database.url: the server refuses it ({error.sqlstate})")
+        case asyncpg.TransactionRollbackError() | asyncpg.LockNotAvailableError():
+            return TemporaryError(said)
+        case asyncpg.UniqueViolationError(constraint_name=name) if name in _RACES:
+            return TemporaryError(said)
+        case asyncpg.ForeignKeyViolationError():
+            return NotFoundError(said)
+        case (
+            asyncpg.PostgresConnectionError()
+            | asyncpg.OperatorInterventionError()
+            | asyncpg.InsufficientResourcesError()
+            | asyncpg.ReadOnlySQLTransactionError()
+            | asyncpg.IdleInTransactionSessionTimeoutError()
+            | asyncpg.PostgresSystemError()
+        ):
+            return UnavailableError(said)
+        case _:
+            return AdapterError(said)
+
+
+def _kind(error: Exception) -> str:
+    match error:
+        case TimeoutError():
+            return "no answer in time"
+        case OSError(errno=int(number)) if number > 0:
+            return os.strerror(number).lower()
+        case OSError():
+            return "cannot be reached"
+        case _:
+            return "the connection was lost"

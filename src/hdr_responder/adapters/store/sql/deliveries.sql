@@ -1,0 +1,52 @@
+-- name: waiting
+select id, source, received_at, body, status, attempts, error
+from deliveries
+where status = 'received'
+order by id
+limit $1
+for no key update skip locked
+
+-- name: unreported_rejects
+select id, source, received_at, body, status, attempts, error
+from deliveries
+where status = 'rejected' and processed_at is null
+order by id
+limit $1
+for no key update skip locked
+
+-- name: mark_processed
+update deliveries
+set processed_at = $2, status = case status when 'received' then 'processed' else status end
+where id = any ($1::bigint[])
+
+-- name: park
+update deliveries
+set status = 'parked', error = $2, error_field = $3, processed_at = $4
+where id = $1
+
+-- name: record_attempt
+update deliveries
+set attempts = attempts + 1
+where id = any ($1::bigint[])
+
+-- name: store
+insert into deliveries (source, received_at, body, status)
+select source, received_at, body, 'received'
+from unnest($1::text[], $2::timestamptz[], $3::bytea[]) as new (source, received_at, body)
+
+-- name: reject
+insert into deliveries (source, received_at, body, status, error, error_field)
+values ($1, $2, $3, 'rejected', $4, $5)
+on conflict (source, sha256(body)) where status = 'rejected' do nothing
+
+-- name: page
+select id, source, received_at, ''::bytea as body, status, attempts, error
+from deliveries
+where (cardinality($1::text[]) = 0 or status = any ($1)) and ($2::bigint is null or id < $2)
+order by id desc
+limit $3
+
+-- name: get
+select id, source, received_at, body, status, attempts, error
+from deliveries
+where id = $1

@@ -4,8 +4,6 @@
 # every run but the first ends at once. Exits 1, with a list, when something cannot be had.
 set -euo pipefail
 
-readonly KUBERNETES_VERSION=v1.34.3
-readonly ALERTMANAGER_VERSION=0.31.1
 readonly ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 readonly CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/hdr-responder/bin"
 readonly PROGRESS_SECONDS=15
@@ -45,6 +43,11 @@ from_apt() {
 # key MODULE: the name of the module's folder in the cache; tests/services/tools.py computes the same
 key() {
     printf '%s-%s' "$1" "$(cat "$ROOT/tests/services/go/$1/go.mod" "$ROOT/tests/services/go/$1/go.sum" | sha256sum | cut -c1-12)"
+}
+
+# pinned MODULE PATH: the version of PATH that the module requires
+pinned() {
+    awk -v path="$2" '$1 == path && $2 ~ /^v/ { print $2; exit }' "$ROOT/tests/services/go/$1/go.mod"
 }
 
 # from_go MODULE PROGRAM PACKAGE [LDFLAGS]
@@ -99,10 +102,12 @@ main() {
     mkdir -p "$CACHE"
     exec 9>"$CACHE/.lock"
     flock --nonblock 9 || { say "waiting for another run"; flock 9; }
-    local version="-X github.com/prometheus/common/version.Version=$ALERTMANAGER_VERSION"
+    local version
+    version="$(pinned alertmanager github.com/prometheus/alertmanager)"
+    version="-X github.com/prometheus/common/version.Version=${version#v}"
     from_go alertmanager alertmanager github.com/prometheus/alertmanager/cmd/alertmanager "$version"
     from_go alertmanager amtool github.com/prometheus/alertmanager/cmd/amtool "$version"
-    version="-X k8s.io/component-base/version.gitVersion=$KUBERNETES_VERSION"
+    version="-X k8s.io/component-base/version.gitVersion=$(pinned kubernetes k8s.io/kubernetes)"
     from_go kwok kwok sigs.k8s.io/kwok/cmd/kwok
     from_go kubernetes etcd go.etcd.io/etcd/server/v3
     from_go kubernetes kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver "$version"

@@ -407,6 +407,27 @@ async def test_replication_is_left_alone(database: Database) -> None:
     assert [root.refusal for root in (await find(database)).roots] == ["replication"]
 
 
+async def test_autovacuum_is_left_alone(database: Database, server: PostgresServer) -> None:
+    server.execute("ALTER SYSTEM SET autovacuum_naptime = '1s'")
+    server.execute("SELECT pg_reload_conf()")
+    owner = await database.connect("postgres", deadlock_timeout="1h")
+    await owner.execute(
+        "CREATE TABLE big WITH (autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0,"
+        " autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)"
+        " AS SELECT n FROM generate_series(1, 50000) AS n"
+    )
+    await owner.execute("DELETE FROM big")
+    await owner.execute("SELECT pg_stat_force_next_flush()")
+    await database.until("SELECT EXISTS (SELECT FROM pg_stat_progress_vacuum WHERE relid = 'big'::regclass)")
+    await database.blocked(owner, "LOCK TABLE big")
+    try:
+        found = await find(database)
+    finally:
+        server.execute("ALTER SYSTEM RESET autovacuum_naptime")
+
+    assert [root.refusal for root in found.roots] == ["autovacuum worker"]
+
+
 async def test_a_root_that_has_come_to_wait_itself_is_left_alone(database: Database) -> None:
     first, second = await database.holder(1), await database.holder(2)
     await database.waiter(1)
@@ -690,6 +711,23 @@ async def test_a_target_that_cannot_be_reached_was_not_changed(database: Databas
 
     with pytest.raises(UnavailableError):
         await action.execute(replace(context(database), systems=Systems(postgres={"empire": nowhere})), params, state)
+
+
+async def test_a_later_transaction_of_the_same_session_is_another_one(database: Database) -> None:
+    holder = await database.holder()
+    wait = await database.waiter()
+    (root,) = (await find(database)).roots
+    server = context(database).systems.database("empire")
+    (before,) = await server.standing([root.identity])
+    await holder.execute("ROLLBACK")
+    await wait
+    await holder.execute("BEGIN; UPDATE jobs SET note = '' WHERE id = 1")
+    await database.waiter()
+
+    (after,) = await server.standing([root.identity])
+
+    assert (before.connected, before.in_transaction, before.blocking) == (True, True, True)
+    assert (after.connected, after.in_transaction, after.blocking) == (True, False, False)
 
 
 async def test_unblocked_knows_what_it_cannot_know(database: Database) -> None:

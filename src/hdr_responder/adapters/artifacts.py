@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
@@ -26,10 +27,11 @@ class ObjectStoreArtifacts:
         self._store = store
 
     @classmethod
-    def open(cls, url: str | None, folder: Path) -> ObjectStoreArtifacts:
-        """Open the store at ``url``; without one, ``folder`` on this machine (made when absent)."""
-        if url is None:
-            return cls(LocalStore(prefix=folder, mkdir=True))
+    def open(cls, url: str) -> ObjectStoreArtifacts:
+        """Open the store at ``url`` (``s3://``, ``gs://``, ``az://``, or ``file://``, whose folder is made when absent)."""
+        parts = urlsplit(url)
+        if parts.scheme == "file":
+            return cls(LocalStore(prefix=Path(unquote(parts.path)), mkdir=True))
         return cls(from_url(url))
 
     async def put(self, path: str, content: bytes) -> None:

@@ -119,7 +119,7 @@ class PagerDutySender:
                 headers={"Content-Type": "application/json"},
                 allow_redirects=False,
             ) as response:
-                answer = await response.content.read(ANSWER_LIMIT_BYTES)
+                answer = await _read(response.content)
         except TimeoutError as e:
             raise UnavailableError(f"PagerDuty ({self._where}): no answer in time") from e
         except (aiohttp.ClientError, OSError) as e:
@@ -205,6 +205,14 @@ def _encode(event: Event) -> bytes:
         slim = event["payload"] | {"custom_details": {"note": "left out, they were too large"}}
         body = json.dumps(event | {"payload": slim}).encode()
     return body
+
+
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    """Return the answer's beginning; one read would return what has arrived so far."""
+    answer = bytearray()
+    while len(answer) < ANSWER_LIMIT_BYTES and (chunk := await content.read(ANSWER_LIMIT_BYTES)):
+        answer += chunk
+    return bytes(answer)
 
 
 def _needed(record: IncidentRecord | None) -> IncidentRecord:

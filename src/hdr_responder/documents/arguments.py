@@ -91,13 +91,15 @@ def _place(at: Loc, path: Path, short: str | None) -> Loc:
 
 
 def _static(template: Template, model: type[Parameters], at: Loc, short: str | None) -> list[Finding]:
-    open_paths = [path for path, _ in template.expressions]
-    data = _with_placeholders(template.source, (), frozenset(open_paths))
+    """Let the model judge everything that is known; a text that is not yet known is stood for by some text."""
+    given = {path: alone.type if alone else STRING for path, alone in template.expressions}
+    stand_ins = {path: "placeholder" if kind == STRING else _Unresolved() for path, kind in given.items()}
+    data = _with_stand_ins(template.source, (), stand_ins)
     try:
         model.model_validate(data)
     except ValidationError as e:
         findings = from_validation(e, model, data)
-        known = [f for f in findings if not any(f.loc[: len(p)] == p for p in open_paths)]
+        known = [f for f in findings if not any(f.loc[: len(path)] == path for path in given)]
         return [_moved(f, _place(at, f.loc, short)) for f in known]
     return []
 
@@ -113,13 +115,13 @@ def _moved(finding: Finding, loc: Loc) -> Finding:
     )
 
 
-def _with_placeholders(value: Any, path: Path, open_paths: frozenset[Path]) -> Any:
-    if path in open_paths:
-        return _Unresolved()
+def _with_stand_ins(value: Any, path: Path, stand_ins: Mapping[Path, object]) -> Any:
+    if path in stand_ins:
+        return stand_ins[path]
     if isinstance(value, Mapping):
-        return {k: _with_placeholders(v, (*path, k), open_paths) for k, v in value.items()}
+        return {k: _with_stand_ins(v, (*path, k), stand_ins) for k, v in value.items()}
     if isinstance(value, list):
-        return [_with_placeholders(v, (*path, i), open_paths) for i, v in enumerate(value)]
+        return [_with_stand_ins(v, (*path, i), stand_ins) for i, v in enumerate(value)]
     return value
 
 

@@ -154,10 +154,12 @@ class _Loader:
                 finding = Finding(loc=("metadata", "name"), message=f"playbook name is taken by {place}", value=name)
                 self._report(playbook.source, finding)
             names.setdefault(name, playbook)
-        compiled = [p for p in playbooks if p.compiled]
-        for i, playbook in enumerate(compiled):
-            twin = next((other for other in compiled[:i] if _same_trigger(other, playbook)), None)
-            if twin is not None:
+        triggers: dict[object, _Loaded] = {}
+        for playbook in playbooks:
+            if playbook.compiled is None:
+                continue
+            twin = triggers.setdefault(_trigger(playbook.model, playbook.compiled), playbook)
+            if twin is not playbook:
                 message = f"matches the same alerts as playbook {twin.model.metadata.name!r}; only the first would run"
                 self._report(playbook.source, Finding(loc=("match",), message=message, at_key=True))
 
@@ -205,13 +207,10 @@ class _Loader:
         self.problems.append(Problem(file=str(path), line=1, column=1, message=message))
 
 
-def _same_trigger(one: _Loaded, other: _Loaded) -> bool:
-    a, b = one.compiled, other.compiled
-    if a is None or b is None:
-        return False
-    same_when = set(one.model.priorities) == set(other.model.priorities)
-    same_where = set(one.model.environments or ()) == set(other.model.environments or ())
-    return same_when and same_where and a.matchers.equivalent(b.matchers)
+def _trigger(model: Playbook, compiled: CompiledPlaybook) -> object:
+    """Return what decides whether a playbook is chosen, equal for playbooks that are chosen for the same alerts."""
+    matched = frozenset(frozenset(every) for every in compiled.matchers.alternatives)
+    return matched, frozenset(model.priorities), frozenset(model.environments or ())
 
 
 def _texts(written: MatchList, at: Loc) -> Iterator[tuple[Loc, str]]:

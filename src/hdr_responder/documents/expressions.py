@@ -75,8 +75,8 @@ class Scope:
     """The names that an expression may use, with their types.
 
     ``later`` are ids of steps that exist but come after the place of the expression: naming one is an error that says
-    so. ``unresolved`` are beginnings of names whose own declaration is wrong: that was told there and is not told again.
-    Scopes with equal names share their compiler.
+    so. ``unresolved`` are beginnings of names whose own declaration is wrong: that was told there and is not told
+    again. Scopes with equal names share their compiler.
     """
 
     names: Mapping[str, CelType]
@@ -328,9 +328,7 @@ def _readable(message: str) -> str:
         elif "duration" in operands and ("string" in operands or "int" in operands):
             hint = "; write duration('5m') for a duration"
         return f"{operator!r} cannot take {operands}{hint}"
-    return _human(
-        message.partition(", expecting")[0].partition(" expecting {")[0].replace(_SYNTAX, "syntax error: ")
-    )
+    return _human(message.partition(", expecting")[0].partition(" expecting {")[0].replace(_SYNTAX, "syntax error: "))
 
 
 def _too_early(text: str, name: str) -> Fault:

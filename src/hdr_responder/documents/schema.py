@@ -1,4 +1,4 @@
-"""JSON Schema of every kind of document, from the same models that load them, for editors to complete and check with."""
+"""JSON Schema of every kind of document, from the models that load them, for editors to complete and check with."""
 
 from __future__ import annotations
 

@@ -184,6 +184,8 @@ class History:
                 return self._end(firing, event, end)
             return self._split(firing, event, end)
         known = self._resolved_with(event.starts_at)
+        if known and known.starts[-1] > end:
+            return self._split(known, event, end)
         if known:
             known.saw(event)
             known.ends_at = max(end, known.ends_at or end)
@@ -195,13 +197,13 @@ class History:
         firing.status, firing.ends_at, firing.uncertain = AlertStatus.RESOLVED, end, False
         return Applied(kind=EventKind.RESOLVED, occurrence=firing)
 
-    def _split(self, firing: Occurrence, event: AlertEvent, end: datetime) -> Applied:
-        """End the part before ``end`` only: a newer firing had already been merged into this occurrence."""
-        ended = tuple(s for s in firing.starts if s <= end)
-        firing.starts = tuple(s for s in firing.starts if s > end)
-        firing.changed = True
+    def _split(self, merged: Occurrence, event: AlertEvent, end: datetime) -> Applied:
+        """End only the part before ``end``: a newer firing had already been merged into this occurrence."""
+        ended = tuple(s for s in merged.starts if s <= end)
+        merged.starts = tuple(s for s in merged.starts if s > end)
+        merged.changed = True
         closed = self._closed(event, _with(ended, event.starts_at), end)
-        closed.seen_firing, closed.incident_id = True, firing.incident_id
+        closed.seen_firing, closed.incident_id = merged.seen_firing, merged.incident_id
         return Applied(kind=EventKind.RESOLVED, occurrence=closed)
 
     def _covering(self, start: datetime) -> Occurrence | None:

@@ -105,10 +105,6 @@ class MatcherSet:
         """Tell whether everything that ``other`` matches is surely matched by this set too."""
         return all(any(_narrower(theirs, ours) for ours in self.alternatives) for theirs in other.alternatives)
 
-    def equivalent(self, other: MatcherSet) -> bool:
-        """Tell whether both surely match the same alerts."""
-        return self.covers(other) and other.covers(self)
-
 
 def _narrower(narrow: tuple[Matcher, ...], wide: tuple[Matcher, ...]) -> bool:
     return all(any(w.implied_by(n) for n in narrow) for w in wide)

@@ -73,11 +73,12 @@ class Ledger:
 
     def page(self, incident: Incident, reason: str) -> None:
         """Wake somebody up."""
-        self._messages.append((incident, self._lanes.pager, NotificationKind.PAGE, {"text": reason}))
+        payload: dict[str, JsonValue] = {"text": reason, "episode": incident.episode}
+        self._messages.append((incident, self._lanes.pager, NotificationKind.PAGE, payload))
 
     def page_state(self, incident: Incident, kind: NotificationKind) -> None:
         """Tell the pager that the incident was acknowledged or resolved."""
-        self._messages.append((incident, self._lanes.pager, kind, {}))
+        self._messages.append((incident, self._lanes.pager, kind, {"episode": incident.episode}))
 
     def test_messages(self) -> None:
         """Send a visible test message on every lane."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 
 import pytest
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.service
 
 async def _saved(store: PostgresStore, *occurrences: Occurrence) -> list[Occurrence]:
     async with store.transaction() as tx:
-        incident = await stored_incident(tx, key="".join(o.fingerprint for o in occurrences))
+        incident = await stored_incident(tx, key=uuid.uuid4().hex)
         for each in occurrences:
             each.incident_id = incident.id
         await tx.alerts.save(occurrences)

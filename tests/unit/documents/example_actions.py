@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hdr_responder.actions.contract import (
     Check,
@@ -188,6 +188,12 @@ class QueryParameters(Parameters):
     query: str
     args: dict[str, str] = Field(default_factory=dict)
     below: float
+
+    @model_validator(mode="after")
+    def _uses_its_args(self) -> Self:
+        if unused := [name for name in self.args if f"${name}" not in self.query]:
+            raise ValueError(f"the query does not use ${unused[0]}")
+        return self
 
 
 class PrometheusCheck(Check[QueryParameters]):

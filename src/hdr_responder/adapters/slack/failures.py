@@ -5,6 +5,7 @@ The SDK's own messages may quote what was sent and received; only Slack's short 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -79,7 +80,7 @@ def failure(method: str, error: Exception) -> HdrError:
 
 def _answered(method: str, error: SlackApiError) -> HdrError:
     status, headers, data = _parts(error.response)
-    code = str(data.get("error") or "")[:80]
+    code = _code(data)
     if status == 429 or code in _THROTTLED:
         return TemporaryError(f"Slack {method}: Slack asks to wait", retry_after=_retry_after(headers))
     if status >= 500 or code in _TEMPORARY or (not code and status < 400):
@@ -87,6 +88,12 @@ def _answered(method: str, error: SlackApiError) -> HdrError:
     if not code:
         return PermanentError(f"Slack {method}: answered {status}, which is not Slack: check HDR_SLACK__API_URL")
     return SlackRefusedError(f"Slack {method}: {code}{_explained(code, data)}", code=code)
+
+
+def _code(data: Mapping[str, Any]) -> str:
+    """Return Slack's word for the error, empty when it is none: free text is not passed on."""
+    code = data.get("error")
+    return code if isinstance(code, str) and re.fullmatch(r"[a-z0-9_]{1,60}", code) else ""
 
 
 def _explained(code: str, data: Mapping[str, Any]) -> str:

@@ -35,7 +35,7 @@ from hdr_responder.errors import HdrError, InvalidInputError, PermanentError, Te
 from hdr_responder.records.presentation import one_line, person
 
 PATH = "/slack/events"
-BODY_LIMIT_BYTES = 1024 * 1024
+BODY_LIMIT_BYTES = 512 * 1024
 ANSWER_SECONDS = 2.2
 """Slack gives three seconds; the rest is for the way there and back."""
 NAME_SECONDS = 0.8

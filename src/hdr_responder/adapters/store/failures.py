@@ -52,7 +52,8 @@ def translate(error: Exception) -> HdrError:
 
 
 def _server_said(error: asyncpg.PostgresError) -> HdrError:
-    said = f"the database: {str(error)[:_MESSAGE_LIMIT]} ({error.sqlstate})"
+    # Not str(): it would add the server's detail line, which quotes values.
+    said = f"the database: {str(error.args[0])[:_MESSAGE_LIMIT]} ({error.sqlstate})"
     match error:
         case asyncpg.InvalidAuthorizationSpecificationError() | asyncpg.InvalidCatalogNameError():
             return ConfigError(f"database.url: the server refuses it ({error.sqlstate})")

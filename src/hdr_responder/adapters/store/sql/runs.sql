@@ -100,7 +100,7 @@ where run_id = $1
 -- name: lease
 update runs
 set lease_owner = $2, lease_until = clock_timestamp() + $3, fence = fence + 1
-where id = $1 and status = 'running' and (lease_until is null or lease_until < clock_timestamp())
+where id = $1 and (lease_until is null or lease_until < clock_timestamp())
 returning fence
 
 -- name: renew

@@ -1,0 +1,1 @@
+"""The HTTP side of the responder: webhooks in, the API for people and programs, probes for the platform."""

@@ -1,0 +1,140 @@
+"""Commits deliveries before they are answered, many in one commit.
+
+A commit costs a wait for the disk, whatever it holds. So requests that arrive while a commit is under way wait for it
+and share the next one, which starts when it returns: never later, by a timer, and never one commit a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+import structlog
+
+from hdr_responder.adapters.store.deliveries import SQL
+from hdr_responder.adapters.store.failures import CAUGHT, translated
+from hdr_responder.adapters.store.jobs import enqueue
+from hdr_responder.adapters.store.pool import connect
+from hdr_responder.adapters.store.rows import text
+from hdr_responder.adapters.store.session import Session
+from hdr_responder.domain.ports.store import Job
+from hdr_responder.errors import HdrError, UnavailableError
+
+log = structlog.get_logger(__name__)
+
+BATCH_DELIVERIES = 256
+BATCH_BYTES = 32 * 1024 * 1024
+WAITING_BYTES = 128 * 1024 * 1024
+COMMIT_SECONDS = 10.0
+RETRY_SECONDS = 1.0
+"""What senders are asked to wait when they are turned away; Alertmanager repeats by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    source: str
+    body: bytes
+    received_at: datetime
+    done: asyncio.Future[None]
+
+
+class DeliveryWriter:
+    """Stores deliveries over one connection of its own; ``waiting_bytes`` bounds what may wait for a commit."""
+
+    def __init__(self, url: str, *, waiting_bytes: int = WAITING_BYTES) -> None:
+        self._url = url
+        self._room = waiting_bytes
+        self._queue: deque[_Waiting] = deque()
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._lock = asyncio.Lock()
+        self._writing: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def open(self) -> None:
+        """Connect; raises ConfigError or UnavailableError. Later losses are repaired by the next commit."""
+        async with self._lock:
+            await self._session()
+
+    async def close(self) -> None:
+        """Commit what waits, then disconnect; further deliveries are turned away."""
+        self._closed = True
+        if self._writing is not None:
+            await asyncio.wait({self._writing})
+        async with self._lock:
+            self._hang_up()
+
+    async def commit(self, source: str, body: bytes, received_at: datetime) -> None:
+        """Return when the delivery and the job that wakes intake are committed.
+
+        Raises UnavailableError (with ``retry_after``) when too much waits already or the database is lost: the delivery
+        may then be stored or not, and its sender must repeat it.
+        """
+        if self._closed or len(body) > self._room:
+            raise UnavailableError("too many deliveries wait to be stored", retry_after=RETRY_SECONDS)
+        waiting = _Waiting(text(source), body, received_at, asyncio.get_running_loop().create_future())
+        self._room -= len(body)
+        self._queue.append(waiting)
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_all())
+        await waiting.done
+
+    async def reject(self, source: str, body: bytes, received_at: datetime, *, error: str, field: str) -> None:
+        """Keep a body that breaks the contract, once however often it is sent, and wake intake to report it.
+
+        Raises UnavailableError as `commit` does.
+        """
+        async with self._lock, self._transaction() as session:
+            if await session.execute(SQL["reject"], text(source), received_at, body, text(error), text(field)):
+                await enqueue(session, [(Job.INTAKE, "")])
+
+    async def _write_all(self) -> None:
+        try:
+            while self._queue:
+                batch = self._next_batch()
+                async with self._lock:
+                    await self._write(batch)
+                self._room += sum(len(waiting.body) for waiting in batch)
+        finally:
+            self._writing = None
+
+    def _next_batch(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        size = 0
+        while self._queue and len(batch) < BATCH_DELIVERIES:
+            size += len(self._queue[0].body)
+            if batch and size > BATCH_BYTES:
+                break
+            batch.append(self._queue.popleft())
+        return batch
+
+    async def _write(self, batch: Sequence[_Waiting]) -> None:
+        """Commit a batch; one that the database refuses is halved until the bad delivery is alone."""
+        try:
+            await self._store(batch)
+        except UnavailableError as error:
+            lost = UnavailableError(str(error), retry_after=RETRY_SECONDS)
+            lost.__cause__ = error.__cause__
+            _fail(batch, lost)
+        except HdrError as error:
+            if len(batch) == 1:
+                log.error("a delivery cannot be stored", source=batch[0].source, error=str(error))
+                _fail(batch, error)
+                return
+            middle = len(batch) // 2
+            await self._write(batch[:middle])
+            await self._write(batch[middle:])
+        else:
+            for waiting in batch:
+                if not waiting.done.done():
+                    waiting.done.set_result(None)
+
+    async def _store(self, batch: Sequence[_Waiting]) -> None:
+        sources, times, bodies = zip(*((w.source, w.received_at, w.body) for w in batch), strict=True)
+        async with self._transaction() as session:
+            await session.execute(SQL["store"], sources, times, bodies)
+            await enqueue(session, [(Job.INTAKE, "")])

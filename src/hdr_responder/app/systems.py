@@ -1,0 +1,103 @@
+"""Builds the connections to the systems that actions read and change, from the settings' ``targets``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from hdr_responder.adapters.alertmanager import Alertmanager
+from hdr_responder.adapters.kubernetes import KubernetesAdapter
+from hdr_responder.adapters.postgres_target import PostgresTarget
+from hdr_responder.adapters.prometheus import Prometheus
+from hdr_responder.domain.clock import Clock
+from hdr_responder.domain.ports.store import Store
+from hdr_responder.domain.ports.systems import People, Systems
+from hdr_responder.engine.presence import PresenceDesk
+from hdr_responder.settings import Settings
+
+
+class ConfiguredDatabases(Mapping[str, PostgresTarget]):
+    """Target databases by name; one whose address is not set raises ConfigError when it is needed, not before."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._targets = settings.targets
+
+    def __getitem__(self, name: str) -> PostgresTarget:
+        return PostgresTarget(name, self._targets.postgres_url(name))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._targets.postgres
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._targets.postgres)
+
+    def __len__(self) -> int:
+        return len(self._targets.postgres)
+
+
+class StoredAlerts:
+    """Tells from our own records how many alerts of an incident still fire."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def unresolved(self, incident_ref: str) -> int:
+        """Return how many of the incident's alerts still fire."""
+        async with self._store.transaction() as tx:
+            return (await tx.incidents.get(int(incident_ref.removeprefix("INC-")))).alerts_firing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """The outside world: systems to act on and Alertmanagers to ask."""
+
+    systems: Systems
+    presence: PresenceDesk
+    alertmanagers: Mapping[str, Alertmanager]
+    clusters: Mapping[str, KubernetesAdapter]
+    databases: Mapping[str, PostgresTarget]
+    prometheus: Prometheus | None
+
+    async def close(self) -> None:
+        """Close every connection."""
+        closers: list[Callable[[], Awaitable[None]]] = [a.close for a in self.alertmanagers.values()]
+        closers += [c.close for c in self.clusters.values()]
+        closers += [self.prometheus.close] if self.prometheus else []
+        await asyncio.gather(*(close() for close in closers), return_exceptions=True)
+
+
+def build_outside(settings: Settings, *, store: Store, people: People | None, clock: Clock) -> Outside:
+    """Build everything; nothing is connected before it is needed."""
+    clusters = {
+        name: KubernetesAdapter.connect(name, target.kubeconfig or settings.kubernetes.kubeconfig, target.context)
+        for name, target in settings.targets.kubernetes.items()
+    }
+    databases = ConfiguredDatabases(settings)
+    url = settings.prometheus.url
+    prometheus = Prometheus(url.get_secret_value()) if url else None
+    alertmanagers = _alertmanagers(settings, clock)
+    systems = Systems(
+        kubernetes=clusters, postgres=databases, metrics=prometheus, alerts=StoredAlerts(store), people=people
+    )
+    default = alertmanagers.get("")
+    return Outside(
+        systems=systems,
+        presence=PresenceDesk({n: a for n, a in alertmanagers.items() if n}, default),
+        alertmanagers=alertmanagers,
+        clusters=clusters,
+        databases=databases,
+        prometheus=prometheus,
+    )
+
+
+def _alertmanagers(settings: Settings, clock: Clock) -> dict[str, Alertmanager]:
+    """Return the Alertmanagers by source; ``""`` is the one of ``alertmanager.url``."""
+    urls = {"": _texts(settings.alertmanager.url)}
+    urls |= {name: _texts(source.url) for name, source in settings.alertmanager.sources.items()}
+    return {name: Alertmanager(list(found), clock) for name, found in urls.items() if found}
+
+
+def _texts(urls: object) -> tuple[str, ...]:
+    assert isinstance(urls, tuple)
+    return tuple(u.get_secret_value() if hasattr(u, "get_secret_value") else str(u) for u in urls)

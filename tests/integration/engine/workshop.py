@@ -1,0 +1,157 @@
+"""The whole engine on a real database, with the clock and the worker in the test's hands.
+
+`Workshop.settle` takes jobs from PgQueuer's table in order and runs the same handlers that the service runs, until
+nothing is due by the test's clock; so a test owns time and order and never waits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from hdr_responder.actions.registry import registry
+from hdr_responder.adapters.artifacts import ObjectStoreArtifacts
+from hdr_responder.adapters.store.database import PostgresStore
+from hdr_responder.adapters.store.pool import Pool
+from hdr_responder.app.engine import Engine, Parts, build_engine
+from hdr_responder.app.people import build_people
+from hdr_responder.app.systems import Outside
+from hdr_responder.documents.catalogue import Documents, load
+from hdr_responder.domain.alerts import AlertEvent, Occurrence, Presence
+from hdr_responder.domain.ports.store import Job
+from hdr_responder.domain.ports.systems import Systems
+from hdr_responder.engine.presence import PresenceDesk
+from hdr_responder.settings import Settings
+from hdr_responder.telemetry import Metrics
+from tests.fakes.clock import ManualClock
+
+ROOT = Path(__file__).parents[3]
+DELIVERIES = Path(__file__).parents[2] / "deliveries"
+NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
+MAX_JOBS = 500
+
+_TAKE = """
+delete from pgqueuer where id = (
+    select id from pgqueuer where status = 'queued' and execute_after - created <= $1 and entrypoint <> all($2)
+    order by execute_after, id limit 1)
+returning entrypoint, payload
+"""
+
+
+class Answers(PresenceDesk):
+    """Alertmanager's answers as the test sets them."""
+
+    def __init__(self) -> None:
+        super().__init__({}, None)
+        self.presence = Presence.UNKNOWN
+        self.asked: list[str] = []
+
+    async def ask(self, alert: AlertEvent | Occurrence) -> Presence:
+        self.asked.append(alert.fingerprint)
+        return self.presence
+
+
+@dataclasses.dataclass
+class Workshop:
+    """One engine."""
+
+    pool: Pool
+    engine: Engine
+    clock: ManualClock
+    answers: Answers
+    console: list[str]
+    documents: Documents
+
+    async def receive(self, *names: str, source: str = "default") -> None:
+        """Store recorded deliveries as the receiver would."""
+        for name in names:
+            (path,) = DELIVERIES.glob(f"{name}*.json")
+            await self.receive_body(path.read_bytes(), source=source)
+
+    async def receive_body(self, body: bytes, *, source: str = "default") -> None:
+        await self.pool.execute(
+            "insert into deliveries (source, received_at, body, status) values ($1, $2, $3, 'received')",
+            source,
+            self.clock.now(),
+            body,
+        )
+
+    async def intake(self) -> None:
+        """Process what was received, and nothing else."""
+        await self.engine.intake.process()
+
+    async def settle(self, *, without: Sequence[Job] = (), ahead: timedelta = timedelta(0)) -> list[Job]:
+        """Run jobs until none is due within ``ahead``; return what ran."""
+        handlers, ran = self.engine.handlers(), []
+        for _ in range(MAX_JOBS):
+            row = await self.pool.fetchrow(_TAKE, ahead, [str(j) for j in without])
+            if row is None:
+                return ran
+            job = Job(row["entrypoint"])
+            ran.append(job)
+            await handlers[job]((row["payload"] or b"").decode())
+        raise AssertionError(f"still busy after {MAX_JOBS} jobs: {ran[-10:]}")
+
+    async def rows(self, sql: str, *args: object) -> list[dict[str, Any]]:
+        return [dict(r) for r in await self.pool.fetch(sql, *args)]
+
+    async def timeline(self, incident_id: int = 1) -> list[str]:
+        rows = await self.rows("select kind from timeline where incident_id = $1 order by id", incident_id)
+        return [r["kind"] for r in rows]
+
+
+def open_workshop(
+    pool: Pool,
+    folder: Path,
+    *,
+    systems: Systems | None = None,
+    playbooks: Path = ROOT / "playbooks",
+    settings: Settings | None = None,
+) -> Workshop:
+    """Build an engine with the shipped documents on a migrated database."""
+    clock, answers, console = ManualClock(NOW), Answers(), []
+    settings = settings or Settings()
+    store = PostgresStore(pool)
+    ids = (uuid.UUID(int=n) for n in itertools.count(1))
+    outside = Outside(
+        systems=systems or Systems(),
+        presence=answers,
+        alertmanagers={},
+        clusters={},
+        databases={},
+        prometheus=None,
+    )
+    documents = load(ROOT / "config", playbooks, registry())
+    parts = Parts(
+        settings=settings,
+        documents=documents,
+        store=store,
+        records=_records(pool),
+        artifacts=ObjectStoreArtifacts.open((folder / "artifacts").as_uri()),
+        outside=outside,
+        people=build_people(settings, write=console.append),
+        metrics=Metrics(),
+        clock=clock,
+        new_id=lambda: next(ids),
+    )
+    return Workshop(
+        pool=pool,
+        engine=build_engine(parts),
+        clock=clock,
+        answers=answers,
+        console=console,
+        documents=documents,
+    )
+
+
+def _records(pool: Pool) -> Any:
+    try:
+        from hdr_responder.adapters.store.records import PostgresRecords
+    except ImportError:
+        return None
+    return PostgresRecords(pool)

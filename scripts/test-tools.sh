@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the service tests need beside the Python packages: Redis and Prometheus from apt, Alertmanager and the
-# Kubernetes control plane built from the Go modules that tests/services/go pins. What is there already is left alone, so
-# every run but the first ends at once. Exits 1, with a list, when something cannot be had.
+# Kubernetes control plane built from the Go modules that tests/services/go pins. What is there already is left alone,
+# so every run but the first ends at once. Exits 1, with a list, when something cannot be had.
 set -euo pipefail
 
 readonly ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -42,7 +42,8 @@ from_apt() {
 
 # key MODULE: the name of the module's folder in the cache; tests/services/tools.py computes the same
 key() {
-    printf '%s-%s' "$1" "$(cat "$ROOT/tests/services/go/$1/go.mod" "$ROOT/tests/services/go/$1/go.sum" | sha256sum | cut -c1-12)"
+    local source="$ROOT/tests/services/go/$1"
+    printf '%s-%s' "$1" "$(cat "$source/go.mod" "$source/go.sum" | sha256sum | cut -c1-12)"
 }
 
 # pinned MODULE PATH: the version of PATH that the module requires
@@ -66,7 +67,8 @@ from_go() {
     log="$folder/.$program.log"
     say "building $program"
     (cd "$ROOT/tests/services/go/$module" &&
-        CGO_ENABLED=0 exec go build -v -mod=readonly -buildvcs=false -trimpath -ldflags "$ldflags" -o "$temporary" "$package"
+        CGO_ENABLED=0 exec go build -v -mod=readonly -buildvcs=false -trimpath -ldflags "$ldflags" \
+            -o "$temporary" "$package"
     ) >"$log" 2>&1 &
     build_pid=$!
     if watch_build "$program" "$log"; then

@@ -78,7 +78,7 @@ class PrometheusParameters(Parameters):
     ``below`` and ``above`` exclude the bound itself.
     """
 
-    query: str = Field(min_length=1)
+    query: str = Field(min_length=1, json_schema_extra={"literal": True})
     args: dict[str, str] = Field(default_factory=dict)
     below: float | None = Field(default=None, allow_inf_nan=False)
     above: float | None = Field(default=None, allow_inf_nan=False)

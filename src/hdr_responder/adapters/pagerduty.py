@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from hdr_responder.adapters.rate_limits import RateLimit, RateLimits
+from hdr_responder.adapters.rate_limits import RateLimit, RateLimits, ThrottledError
 from hdr_responder.domain.alerts import Occurrence
 from hdr_responder.domain.incidents import Incident
 from hdr_responder.domain.notifications import Lane, Notification, NotificationKind
@@ -130,7 +130,7 @@ class PagerDutySender:
     def _refusal(self, status: int, headers: Mapping[str, str], answer: bytes) -> HdrError:
         where = f"PagerDuty ({self._where})"
         if status == 429:
-            return TemporaryError(f"{where}: asks to wait", retry_after=_retry_after(headers))
+            return ThrottledError(f"{where}: asks to wait", retry_after=_retry_after(headers))
         if status >= 500 or status == 408:
             return TemporaryError(f"{where}: answered {status}", retry_after=_retry_after(headers))
         said = _said(answer).replace(self._access.routing_key, "***")

@@ -24,6 +24,10 @@ SHORTEST_WAIT_SECONDS = 0.05
 log = structlog.get_logger(__name__)
 
 
+class ThrottledError(TemporaryError):
+    """The call was turned away for coming too soon, by ourselves or the other side: it certainly had no effect."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimit:
     """At most ``amount`` calls in any ``seconds``."""
@@ -50,13 +54,13 @@ class RateLimits:
     async def take(self, limit: RateLimit, key: str) -> None:
         """Count one call.
 
-        Raises TemporaryError with the seconds to wait when the limit is exhausted.
+        Raises ThrottledError with the seconds to wait when the limit is exhausted.
         """
         item = RateLimitItemPerSecond(limit.amount, limit.seconds, namespace=f"hdr-{limit.name}")
         wait = await self._wait(item, key)
         if wait is not None:
             bounded = min(max(wait, SHORTEST_WAIT_SECONDS), float(limit.seconds))
-            raise TemporaryError(f"own limit: {limit.amount} in {limit.seconds} s ({limit.name})", retry_after=bounded)
+            raise ThrottledError(f"own limit: {limit.amount} in {limit.seconds} s ({limit.name})", retry_after=bounded)
 
     async def close(self) -> None:
         """Give the connections to Redis back."""

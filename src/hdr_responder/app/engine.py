@@ -27,7 +27,7 @@ from hdr_responder.engine.planner import Automation, Planner
 from hdr_responder.engine.starter import Starter
 from hdr_responder.engine.undoer import Undoer
 from hdr_responder.engine.verifier import Verifier
-from hdr_responder.engine.workbench import RunMetrics, Workbench
+from hdr_responder.engine.workbench import Workbench
 from hdr_responder.settings import Settings
 from hdr_responder.telemetry import Metrics
 
@@ -99,11 +99,11 @@ def build_engine(parts: Parts) -> Engine:
             senders=parts.people.senders,
             lanes=lanes,
             clock=parts.clock,
-            count=lambda lane, outcome, _: metrics.notifications.labels(lane, outcome).inc(),
+            measures=metrics,
         ),
         housekeeping=_housekeeping(parts, escalation),
         operations=PeopleOperations(
-            store=parts.store, documents=documents, starter=starter, clock=parts.clock, lanes=lanes
+            store=parts.store, documents=documents, starter=starter, clock=parts.clock, lanes=lanes, measures=metrics
         ),
     )
 
@@ -119,7 +119,7 @@ def _intake(parts: Parts) -> Intake:
             late_window=parts.settings.alertmanager.late_window,
             reopen_window=parts.documents.escalation.incidents.reopen_window,
         ),
-        count=lambda source, kind: parts.metrics.alerts.labels(source, kind).inc(),
+        measures=parts.metrics,
     )
 
 
@@ -134,7 +134,7 @@ def _starter(parts: Parts, escalation: Escalation) -> Starter:
         clock=parts.clock,
         new_id=parts.new_id,
         lanes=parts.people.lanes,
-        count_refusal=lambda guard: parts.metrics.guard_refusals.labels(guard).inc(),
+        measures=parts.metrics,
     )
 
 
@@ -149,7 +149,7 @@ def _workbench(parts: Parts, escalation: Escalation) -> Workbench:
         new_id=parts.new_id,
         lanes=parts.people.lanes,
         owner=f"{socket.gethostname()}/{os.getpid()}/{parts.new_id()}",
-        metrics=RunMetrics(run_ended=parts.metrics.run_ended, step_ended=parts.metrics.step_ended),
+        measures=parts.metrics,
     )
 
 

@@ -97,6 +97,8 @@ class ParsedDelivery:
 
     events: tuple[AlertEvent, ...]
     bad: tuple[BadAlert, ...]
+    truncated: int
+    """How many further alerts the sender left out (rule 10)."""
 
 
 def check_contract(body: bytes) -> None:
@@ -121,12 +123,15 @@ def parse(delivery: Delivery) -> ParsedDelivery:
     try:
         strict = _Strict.model_validate_json(delivery.body)
     except ValidationError as error:
-        good, bad = _lenient(delivery.body)
-        if bad is None:
+        readable, unreadable = _lenient(delivery.body)
+        if unreadable is None:
             raise _invalid(error) from None
-        truncated = _Lenient.model_validate_json(delivery.body).truncated_alerts > 0
-        return ParsedDelivery(events=tuple(_event(delivery, a, truncated) for a in good), bad=tuple(bad))
-    return ParsedDelivery(events=tuple(_event(delivery, a, strict.truncated_alerts > 0) for a in strict.alerts), bad=())
+        alerts, bad = readable, unreadable
+        truncated = _Lenient.model_validate_json(delivery.body).truncated_alerts
+    else:
+        alerts, bad, truncated = strict.alerts, [], strict.truncated_alerts
+    events = tuple(_event(delivery, a, truncated=truncated > 0) for a in alerts)
+    return ParsedDelivery(events=events, bad=tuple(bad), truncated=truncated)
 
 
 def _count(body: bytes) -> int:
@@ -165,7 +170,7 @@ def _invalid(error: ValidationError, prefix: str = "") -> InvalidInputError:
     return InvalidInputError(f"{first['msg']}{shown}", field=path)
 
 
-def _event(delivery: Delivery, alert: _Alert, truncated: bool) -> AlertEvent:
+def _event(delivery: Delivery, alert: _Alert, *, truncated: bool) -> AlertEvent:
     ends_at = _utc(alert.ends_at) if alert.ends_at and alert.status == "resolved" else None
     return AlertEvent(
         source=delivery.source,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import structlog
@@ -20,6 +20,7 @@ from hdr_responder.domain.ports.records import IncidentRecord, Records
 from hdr_responder.domain.ports.store import Job, Message, Store
 from hdr_responder.domain.timeline import EntryKind, TimelineEntry
 from hdr_responder.engine.ledger import Lanes
+from hdr_responder.engine.measures import Measures
 from hdr_responder.errors import HdrError, NotFoundError, TemporaryError
 
 log = structlog.get_logger(__name__)
@@ -31,8 +32,6 @@ CLAIMED_FOR = timedelta(seconds=60)
 GIVE_UP_AFTER = timedelta(hours=24)
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 300.0
-
-CountSent = Callable[[Lane, str, timedelta], None]
 
 
 class Dispatcher:
@@ -46,7 +45,7 @@ class Dispatcher:
         senders: Mapping[Lane, LaneSender],
         lanes: Lanes,
         clock: Clock,
-        count: CountSent,
+        measures: Measures,
         random_: random.Random | None = None,
     ) -> None:
         self._store = store
@@ -54,7 +53,7 @@ class Dispatcher:
         self._senders = senders
         self._lanes = lanes
         self._clock = clock
-        self._count = count
+        self._measures = measures
         self._random = random_ or random.Random()  # noqa: S311 - jitter, not a secret
 
     async def deliver(self, lane: Lane) -> None:
@@ -101,7 +100,7 @@ class Dispatcher:
             if posted.message is not None and notification.incident_id is not None:
                 await tx.notifications.save_message(notification.incident_id, notification.lane, posted.message)
             await tx.notifications.mark_sent(notification, now)
-        self._count(notification.lane, "sent", now - notification.created_at)
+        self._measures.notification(notification.lane, "sent")
 
     async def _retry(self, notification: Notification, error: Exception) -> None:
         now = self._clock.now()
@@ -113,7 +112,7 @@ class Dispatcher:
         async with self._store.transaction() as tx:
             await tx.notifications.mark_retry(notification, str(error)[:1000], due)
             await tx.wake(Job.notify(notification.lane), after=due - now)
-        self._count(notification.lane, "retried", now - notification.created_at)
+        self._measures.notification(notification.lane, "retried")
 
     def _next_try(self, now: datetime, attempts: int, wished: float | None) -> datetime:
         pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(attempts - 1, 10))
@@ -143,4 +142,4 @@ class Dispatcher:
                 )
                 await tx.notifications.add([page])
                 await tx.wake(Job.notify(self._lanes.chat))
-        self._count(notification.lane, "failed", now - notification.created_at)
+        self._measures.notification(notification.lane, "failed")

@@ -248,7 +248,7 @@ class Executor:
             raise RunStoppedError(run.reason)
 
     async def _pause(self, told: Telling, run: Run, pause: PauseState) -> None:
-        """RunStoppedError between steps; the run keeps its targets and goes on after a resume, when the guards agree."""
+        """Stop between steps; the run keeps its targets and goes on after a resume, when the guards agree."""
         run.status, run.reason = RunStatus.HELD, f"pause: automation is paused by {pause.by or 'somebody'}"
         await told.tx.runs.save(run)
         text = f"{run.playbook} stops: {run.reason}"
@@ -300,7 +300,7 @@ class Executor:
                 detail["result"] = result
             told.ledger.entry(told.incident, EntryKind.STEP_ENDED, text[:1000], run_id=run.id, detail=detail)
             told.ledger.say(told.incident, text[:2000])
-        self._bench.metrics.step_ended(step)
+        self._bench.measures.step_ended(step)
 
     async def _goes_on(self, run: Run, frozen: FrozenRun, steps: list[Step], step: Step) -> bool:
         """Decide after a failed step, as its ``on_error`` says."""

@@ -24,6 +24,7 @@ from hdr_responder.domain.timeline import EntryKind
 from hdr_responder.engine.escalation import Escalation
 from hdr_responder.engine.grouping import Attachment, IncidentBook, Placer
 from hdr_responder.engine.ledger import Lanes, Ledger
+from hdr_responder.engine.measures import Measures
 from hdr_responder.engine.mishaps import open_mishap
 from hdr_responder.engine.settling import resolve_by_alerts
 from hdr_responder.errors import InvalidInputError, TemporaryError
@@ -38,7 +39,6 @@ MAX_ASKS = 3
 MAX_TOLD = 5
 
 AskPresence = Callable[[AlertEvent], Awaitable[Presence]]
-CountAlerts = Callable[[str, EventKind], None]
 EventKey = tuple[str, str, datetime]
 
 
@@ -58,6 +58,7 @@ class _Batch:
     watchdogs: dict[str, datetime] = field(default_factory=dict)
     applied: list[tuple[AlertEvent, EventKind, Occurrence]] = field(default_factory=list)
     questions: list[AlertEvent] = field(default_factory=list)
+    resolved: list[Incident] = field(default_factory=list)
 
     @property
     def bad(self) -> list[tuple[Delivery, BadAlert]]:
@@ -76,7 +77,7 @@ class Intake:
         clock: Clock,
         lanes: Lanes,
         settings: IntakeSettings,
-        count: CountAlerts,
+        measures: Measures,
     ) -> None:
         self._store = store
         self._documents = documents
@@ -86,7 +87,7 @@ class Intake:
         self._clock = clock
         self._lanes = lanes
         self._settings = settings
-        self._count = count
+        self._measures = measures
 
     async def process(self) -> None:
         """Process what waits, at most `MAX_BATCHES` batches; then another job goes on."""
@@ -123,9 +124,19 @@ class Intake:
                     break
             for event in batch.questions:
                 answers[_key(event)] = await self._ask(event)
-        for event, kind, _ in batch.applied:
-            self._count(event.source, kind)
+        self._measure(batch)
         return True
+
+    def _measure(self, batch: _Batch) -> None:
+        for event, kind, _ in batch.applied:
+            self._measures.alert(event.source, kind)
+        now = self._clock.now()
+        for delivery, parsed in batch.parsed:
+            self._measures.ingested(now - delivery.received_at)
+            if parsed.truncated:
+                self._measures.alerts_cut(delivery.source, parsed.truncated)
+        for incident in batch.resolved:
+            self._measures.incident_resolved(incident)
 
     async def _load(self, tx: Transaction, limit: int, answers: Mapping[EventKey, Presence]) -> _Batch:
         deliveries = await tx.deliveries.waiting(limit)
@@ -169,7 +180,7 @@ class Intake:
         await self._report_bad(tx, batch, ledger)
         changed = [o for h in batch.histories.values() for o in h.occurrences if o.changed]
         await tx.alerts.save(changed)
-        await self._refresh(tx, book, ledger)
+        batch.resolved = await self._refresh(tx, book, ledger)
         for source, at in batch.watchdogs.items():
             await tx.controls.watchdog_seen(source, at)
         await tx.deliveries.mark_processed([d.id for d in batch.deliveries], now)
@@ -243,14 +254,16 @@ class Intake:
         ledger.entry(incident, EntryKind.UNCERTAIN, text, detail={"fingerprint": event.fingerprint})
         ledger.page(incident, text)
 
-    async def _refresh(self, tx: Transaction, book: IncidentBook, ledger: Ledger) -> None:
-        """Bring every touched incident in line with its alerts."""
+    async def _refresh(self, tx: Transaction, book: IncidentBook, ledger: Ledger) -> list[Incident]:
+        """Bring every touched incident in line with its alerts; return those that this resolved."""
         touched = list(book.touched.values())
         totals = await tx.alerts.totals([i.id for i in touched])
+        open_before = [i for i in touched if i.status.is_open]
         for incident in touched:
             if incident.id in totals:
                 self._settle(incident, totals[incident.id], ledger)
         await tx.incidents.update(touched)
+        return [i for i in open_before if not i.status.is_open]
 
     def _settle(self, incident: Incident, totals: AlertTotals, ledger: Ledger) -> None:
         incident.alerts_total, incident.alerts_firing = totals.total, totals.firing

@@ -17,6 +17,7 @@ from hdr_responder.domain.ports.store import Job, Store
 from hdr_responder.domain.runs import ACTIVE, WAITING, Approval, Run, RunStatus
 from hdr_responder.domain.timeline import EntryKind
 from hdr_responder.engine.ledger import Lanes, Ledger
+from hdr_responder.engine.measures import Measures
 from hdr_responder.engine.starter import Starter
 from hdr_responder.engine.workbench import WAITING_ASKED, Telling
 from hdr_responder.errors import ConflictError, ForbiddenError, InvalidInputError
@@ -28,15 +29,26 @@ HOLD_MAX = timedelta(days=7)
 class PeopleOperations:
     """Implements `Operations`."""
 
-    def __init__(self, *, store: Store, documents: Documents, starter: Starter, clock: Clock, lanes: Lanes) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        documents: Documents,
+        starter: Starter,
+        clock: Clock,
+        lanes: Lanes,
+        measures: Measures,
+    ) -> None:
         self._store = store
         self._documents = documents
         self._starter = starter
         self._clock = clock
         self._lanes = lanes
+        self._measures = measures
 
     async def acknowledge(self, incident_id: int, *, by: str) -> Incident:
         """See `Operations`."""
+        news = False
         async with self._telling(incident_id) as told:
             incident = told.incident
             if incident.acknowledged_at is None or incident.status is IncidentStatus.TRIGGERED:
@@ -44,10 +56,14 @@ class PeopleOperations:
                 incident.escalate_at = None
                 told.ledger.entry(incident, EntryKind.ACKNOWLEDGED, f"Acknowledged by {by}", actor=by)
                 told.ledger.page_state(incident, NotificationKind.PAGE_ACK)
+                news = True
+        if news:
+            self._measures.incident_acknowledged(incident)
         return incident
 
     async def resolve(self, incident_id: int, *, by: str, note: str | None = None) -> Incident:
         """See `Operations`."""
+        news = False
         async with self._telling(incident_id) as told:
             incident = told.incident
             if incident.status is not IncidentStatus.RESOLVED:
@@ -57,6 +73,9 @@ class PeopleOperations:
                 told.ledger.entry(incident, EntryKind.RESOLVED, text, actor=by)
                 told.ledger.page_state(incident, NotificationKind.PAGE_RESOLVE)
                 told.ledger.plan(incident)
+                news = True
+        if news:
+            self._measures.incident_resolved(incident)
         return incident
 
     async def note(self, incident_id: int, *, by: str, text: str) -> Incident:

@@ -26,6 +26,7 @@ from hdr_responder.domain.timeline import EntryKind
 from hdr_responder.engine import guards
 from hdr_responder.engine.escalation import Escalation
 from hdr_responder.engine.ledger import Lanes, Ledger
+from hdr_responder.engine.measures import Measures
 from hdr_responder.engine.planner import PlanError, Planner
 
 log = structlog.get_logger(__name__)
@@ -34,7 +35,6 @@ ALERTS_READ = 100
 """Alerts of an incident that planning looks at, oldest first."""
 
 AskAlertmanager = Callable[[Occurrence], Awaitable[Presence]]
-CountRefusal = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class Starter:
         clock: Clock,
         new_id: NewId,
         lanes: Lanes,
-        count_refusal: CountRefusal,
+        measures: Measures,
         settings: StarterSettings | None = None,
     ) -> None:
         self._store = store
@@ -69,7 +69,7 @@ class Starter:
         self._clock = clock
         self._new_id = new_id
         self._lanes = lanes
-        self._count_refusal = count_refusal
+        self._measures = measures
         self._settings = settings or StarterSettings()
 
     async def plan_incident(self, incident_id: int) -> None:
@@ -237,7 +237,7 @@ class Starter:
         self, ledger: Ledger, incident: Incident, run: Run, refused: list[GuardVerdict], *, waits: bool
     ) -> None:
         for verdict in refused:
-            self._count_refusal(verdict.guard)
+            self._measures.guard_refused(verdict.guard)
         kind = EntryKind.APPROVAL_ASKED if waits else EntryKind.GUARD_REFUSED
         verb = "waits for approval" if waits else "is held"
         ledger.entry(

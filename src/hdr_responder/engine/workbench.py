@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +21,7 @@ from hdr_responder.engine.escalation import Escalation
 from hdr_responder.engine.evidence import IncidentEvidence
 from hdr_responder.engine.frozen import FrozenRun
 from hdr_responder.engine.ledger import Lanes, Ledger
+from hdr_responder.engine.measures import Measures
 from hdr_responder.errors import HdrError, TemporaryError
 
 ESCALATE = "incident.escalate"
@@ -30,14 +31,6 @@ WAITING_ASKED = 100
 
 class UnrecordedError(HdrError):
     """The store could not be reached: what was done is not recorded yet, and whoever takes over observes it first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunMetrics:
-    """What is counted of runs and steps."""
-
-    run_ended: Callable[[Run], None]
-    step_ended: Callable[[Step], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +56,7 @@ class Workbench:
     lanes: Lanes
     owner: str
     """This worker's name in leases."""
-    metrics: RunMetrics
+    measures: Measures
 
     @asynccontextmanager
     async def recording(self) -> AsyncIterator[Transaction]:
@@ -145,7 +138,7 @@ class Workbench:
             self._mitigated(told)
         elif not escalated and _needs_person(run):
             self.escalation.escalate(told.incident, told.ledger, text[:1000])
-        self.metrics.run_ended(run)
+        self.measures.run_ended(run)
 
     async def release(self, told: Telling, run: Run) -> None:
         """Give the targets back and ask the runs that waited for them."""

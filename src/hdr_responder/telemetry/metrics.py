@@ -5,7 +5,7 @@ One object, injected, with a registry of its own, so that two services in one pr
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from prometheus_client import (
     CollectorRegistry,
@@ -19,6 +19,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
+from hdr_responder.domain.alerts import EventKind
 from hdr_responder.domain.incidents import Incident
 from hdr_responder.domain.notifications import Lane
 from hdr_responder.domain.ports.records import StoreHealth
@@ -28,6 +29,9 @@ from hdr_responder.domain.runs import Run, Step, Verification
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _PREFIX = "hdr_responder"
+_MOST_SOURCES = 100
+"""How many sources get a label of their own: any name may be in a webhook's path."""
+_OTHER = "other"
 _MINUTE, _HOUR = 60, 3600
 _PEOPLE = (15, 30, _MINUTE, 2 * _MINUTE, 5 * _MINUTE, 10 * _MINUTE, 30 * _MINUTE, _HOUR, 4 * _HOUR, 24 * _HOUR)
 _RUNS = (1, 5, 15, 30, _MINUTE, 2 * _MINUTE, 5 * _MINUTE, 10 * _MINUTE, 30 * _MINUTE, _HOUR)
@@ -40,6 +44,7 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        self._sources: set[str] = set()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -79,6 +84,30 @@ class Metrics:
         for lane in Lane:
             self.notification_lag_seconds.labels(lane)
 
+    def delivery(self, source: str, result: str) -> None:
+        """Count a delivery by how it was answered."""
+        self.deliveries.labels(self._bounded(source), result).inc()
+
+    def alert(self, source: str, kind: EventKind) -> None:
+        """Count an alert message by what it meant."""
+        self.alerts.labels(self._bounded(source), kind).inc()
+
+    def ingested(self, took: timedelta) -> None:
+        """Measure from a delivery's receipt to its alerts being recorded."""
+        self.ingest_seconds.observe(max(took.total_seconds(), 0))
+
+    def alerts_cut(self, source: str, count: int) -> None:
+        """Count alerts that a source says it left out of a delivery."""
+        self.lost_alerts.labels(self._bounded(source)).inc(count)
+
+    def guard_refused(self, guard: str) -> None:
+        """Count a run that a guard refused."""
+        self.guard_refusals.labels(guard).inc()
+
+    def notification(self, lane: Lane, outcome: str) -> None:
+        """Count an attempt to deliver a notification."""
+        self.notifications.labels(lane, outcome).inc()
+
     def run_ended(self, run: Run) -> None:
         """Count an ended run; a verification says more about it than its status."""
         verified = run.verification not in {Verification.NONE, Verification.PENDING}
@@ -114,6 +143,13 @@ class Metrics:
     def render(self) -> bytes:
         """Return everything in Prometheus' text format (`CONTENT_TYPE`)."""
         return generate_latest(self.registry)
+
+    def _bounded(self, source: str) -> str:
+        if source not in self._sources:
+            if len(self._sources) >= _MOST_SOURCES:
+                return _OTHER
+            self._sources.add(source)
+        return source
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, namespace=_PREFIX, registry=self.registry)

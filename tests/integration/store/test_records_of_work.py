@@ -249,10 +249,13 @@ async def test_transactions_of_one_name_go_one_by_one(store: PostgresStore) -> N
 
 
 async def test_a_block_that_raises_leaves_nothing(store: PostgresStore) -> None:
-    with pytest.raises(RuntimeError, match="no"):
+    async def fail() -> None:
         async with store.transaction() as tx:
             await stored_incident(tx)
             raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        await fail()
     async with store.transaction() as tx:
         assert await tx.incidents.by_keys(["k1"]) == []
 

@@ -1,4 +1,4 @@
-"""The other side of the HTTP server's ports, as far as these tests need it: a writer that remembers, records at hand."""
+"""The other side of the HTTP server's ports, as far as these tests need it: one of everything, and what was asked."""
 
 from __future__ import annotations
 

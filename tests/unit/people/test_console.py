@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from hdr_responder.adapters.console import ConsoleSender
@@ -11,11 +13,11 @@ from hdr_responder.errors import TemporaryError
 from tests.unit.people.builders import hostile_record, make_alert, make_notification, make_record, make_run, make_step
 
 
-def notice(kind: NotificationKind, **payload: object) -> Notification:
+def notice(kind: NotificationKind, **payload: Any) -> Notification:
     return make_notification(kind, lane=Lane.CONSOLE, **payload)
 
 
-async def show(kind: NotificationKind, *, colour: bool = False, **payload: object) -> str:
+async def show(kind: NotificationKind, *, colour: bool = False, **payload: Any) -> str:
     run = make_run(RunStatus.COMPLETED, verification=Verification.VERIFIED)
     record = make_record(
         alerts=(make_alert(runbook_url="https://runbooks.example/hdr"),), runs=((run, (make_step(run),)),)

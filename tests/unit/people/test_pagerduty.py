@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -25,10 +26,9 @@ from tests.unit.people.builders import (
 )
 
 PAGE, ACK, RESOLVE = NotificationKind.PAGE, NotificationKind.PAGE_ACK, NotificationKind.PAGE_RESOLVE
-KEY = "hdr-responder/INC-142/episode-1"
 
 
-def notice(kind: NotificationKind, number: int = 1, **payload: object) -> Notification:
+def notice(kind: NotificationKind, number: int = 1, **payload: Any) -> Notification:
     return make_notification(kind, lane=Lane.PAGERDUTY, number=number, **payload)
 
 
@@ -45,12 +45,11 @@ async def test_page_is_acknowledged_and_resolved_under_its_key(
 ) -> None:
     record = make_record()
     await sender.send(notice(PAGE), record, None)
-    alert = fake_pagerduty.open_alert(KEY)
-    assert alert is not None
+    (alert,) = fake_pagerduty.open_alerts()
     await sender.send(notice(ACK), record, None)
-    assert alert.state is AlertState.ACKNOWLEDGED
     await sender.send(notice(RESOLVE), record, None)
-    assert alert.state is AlertState.RESOLVED
+    assert alert.dedup_key == "hdr-responder/INC-142/episode-1"
+    assert [action for action, _ in alert.log] == ["trigger", "acknowledge", "resolve"]
 
 
 async def test_repeated_page_wakes_once_and_a_new_episode_again(

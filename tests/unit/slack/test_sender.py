@@ -191,6 +191,45 @@ async def test_retry_without_the_right_to_look_posts_again(slack: FakeSlack, sen
     assert len(slack.messages()) == 1
 
 
+@pytest.mark.parametrize("named", [False, True])
+async def test_lost_answer_is_looked_for_by_channel_name_too(slack: FakeSlack, named: bool) -> None:
+    sender = SlackSender(access_to(slack, channel="#incidents" if named else slack.channel.id), Unlimited())
+    slack.fail_next("chat.postMessage", drop_connection=True, after_effect=True)
+    with pytest.raises(UnavailableError):
+        await sender.send(make_notification(CARD), make_record(), None)
+    await sender.send(make_notification(CARD, attempts=2), make_record(), None)
+    assert len(slack.messages()) == 1
+    await sender.close()
+
+
+async def test_attempt_that_was_turned_away_is_not_looked_for(slack: FakeSlack, sender: SlackSender) -> None:
+    for attempt in (1, 2):
+        slack.fail_next("chat.postMessage", retry_after=1)
+        with pytest.raises(TemporaryError):
+            await sender.send(make_notification(CARD, attempts=attempt), make_record(), None)
+    await sender.send(make_notification(CARD, attempts=3), make_record(), None)
+    assert {c.method for c in slack.calls} == {"chat.postMessage"}
+    slack.fail_next("chat.postMessage", drop_connection=True, after_effect=True)
+    with pytest.raises(TemporaryError):
+        await sender.send(make_notification(CARD, number=2), make_record(), None)
+    slack.fail_next("chat.postMessage", retry_after=1)
+    await sender.send(make_notification(CARD, number=2, attempts=2), make_record(), None)
+    assert len(slack.messages()) == 2
+
+
+async def test_half_posted_pair_is_completed(slack: FakeSlack, sender: SlackSender) -> None:
+    notification = make_notification(THREAD, text="restarting")
+    slack.fail_next("chat.postMessage", delay=0.001)
+    slack.fail_next("chat.postMessage", retry_after=1)
+    with pytest.raises(TemporaryError):
+        await sender.send(notification, make_record(), None)
+    again = make_notification(THREAD, attempts=2, text="restarting")
+    posted = await sender.send(again, make_record(), None)
+    (card,) = slack.top_level()
+    assert posted.message == Message(channel=slack.channel.id, message_id=card.ts)
+    assert [m.text for m in slack.thread(card)] == ["restarting"]
+
+
 async def test_slacks_own_limit_is_passed_on(slack: FakeSlack, sender: SlackSender) -> None:
     slack.fail_next("chat.postMessage", retry_after=17)
     with pytest.raises(TemporaryError) as caught:

@@ -30,7 +30,7 @@ class DeliveryWriter(Protocol):
         """
         ...
 
-    async def reject(self, source: str, body: bytes, error: str, field: str) -> None:
+    async def reject(self, source: str, body: bytes, received_at: datetime, *, error: str, field: str) -> None:
         """Keep a body that breaks the contract, once per source and body; raises as `commit`."""
         ...
 

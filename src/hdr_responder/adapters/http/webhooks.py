@@ -21,8 +21,6 @@ from hdr_responder.settings import DEFAULT_SOURCE, is_source_name
 
 PATH = "/webhooks/alertmanager"
 _ACCEPTED = b'{"status":"accepted"}'
-_MAX_LABELS = 50
-"""How many sources that are not configured get a metric label of their own."""
 _RESULTS = {400: "rejected", 401: "unauthorized", 403: "unauthorized", 413: "too_large", 503: "unavailable"}
 
 
@@ -37,9 +35,7 @@ class AlertmanagerWebhook:
         self._draining = dependencies.draining
         self._max_body_bytes = dependencies.max_body_bytes
         self._credentials = WebhookCredentials(dependencies.alertmanager)
-        self._counter = dependencies.metrics.deliveries
-        self._labelled = {DEFAULT_SOURCE, *dependencies.alertmanager.sources}
-        self._label_limit = len(self._labelled) + _MAX_LABELS
+        self._metrics = dependencies.metrics
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """Return the webhook's routes."""
@@ -56,7 +52,7 @@ class AlertmanagerWebhook:
             result = _RESULTS.get(problem.status, "refused")
             raise
         finally:
-            self._count(source, result)
+            self._metrics.delivery(source, result)
         return web.Response(body=_ACCEPTED, content_type="application/json")
 
     def _source(self, request: web.Request) -> str:
@@ -79,7 +75,7 @@ class AlertmanagerWebhook:
         try:
             check_contract(body)
         except InvalidInputError as e:
-            await self._deliveries.reject(source, body, e.detail, e.field)
+            await self._deliveries.reject(source, body, self._clock.now(), error=e.detail, field=e.field)
             raise ProblemError(400, e.detail, field=e.field) from e
         await self._deliveries.commit(source, body, self._clock.now())
 
@@ -92,11 +88,3 @@ class AlertmanagerWebhook:
                 f"the oldest delivery has been waiting for {math.ceil(age.total_seconds())} s",
                 retry_after=self._backlog_limit.total_seconds() / 2,
             )
-
-    def _count(self, source: str, result: str) -> None:
-        if source not in self._labelled:
-            if len(self._labelled) >= self._label_limit:
-                source = "other"
-            else:
-                self._labelled.add(source)
-        self._counter.labels(source, result).inc()

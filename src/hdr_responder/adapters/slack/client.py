@@ -81,7 +81,7 @@ class SlackApi:
         *,
         thread_ts: str | None = None,
         broadcast: bool = False,
-        tag: Mapping[str, Any] | None = None,
+        tag: Mapping[str, object] | None = None,
         paced: bool = True,
     ) -> Message:
         """Post a message; our own rate limit does not wait but raises TemporaryError, unless ``paced`` is false.
@@ -139,9 +139,10 @@ class SlackApi:
             raise PermanentError(f"Slack response_url: answered {answer.status_code}")
 
     async def find(
-        self, channel: str, tag: Mapping[str, Any], *, since: float, thread_ts: str | None
+        self, channel: str, tag: Mapping[str, object], *, since: float, thread_ts: str | None
     ) -> Message | None:
-        """Return the newest message with this tag among the last ones posted after ``since`` (Unix seconds)."""
+        """Return the message with this tag among 200 posted after ``since`` (Unix seconds), looking a name up first."""
+        channel = await self._id_of(channel)
         if thread_ts is None:
             call = self.web.conversations_history(
                 channel=channel, oldest=f"{since:.6f}", limit=200, include_all_metadata=True
@@ -193,6 +194,12 @@ class SlackApi:
                 logger=quiet_logger(),
             )
         return self._client
+
+    async def _id_of(self, channel: str) -> str:
+        if channel not in self._ids and not _CHANNEL_ID.fullmatch(channel):
+            described = await self.channel(channel)
+            self._ids[channel] = str(described.get("id") or channel)
+        return self._ids.get(channel, channel)
 
     async def _channel_named(self, name: str) -> Mapping[str, Any]:
         cursor = ""

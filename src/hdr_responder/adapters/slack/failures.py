@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 
+from hdr_responder.adapters.rate_limits import ThrottledError
 from hdr_responder.errors import (
     AdapterError,
     HdrError,
@@ -82,7 +83,7 @@ def _answered(method: str, error: SlackApiError) -> HdrError:
     status, headers, data = _parts(error.response)
     code = _code(data)
     if status == 429 or code in _THROTTLED:
-        return TemporaryError(f"Slack {method}: Slack asks to wait", retry_after=_retry_after(headers))
+        return ThrottledError(f"Slack {method}: Slack asks to wait", retry_after=_retry_after(headers))
     if status >= 500 or code in _TEMPORARY or (not code and status < 400):
         return TemporaryError(f"Slack {method}: answered {code or status}", retry_after=_retry_after(headers))
     if not code:

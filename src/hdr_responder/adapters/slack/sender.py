@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import structlog
 
 from hdr_responder.adapters.rate_limits import RateLimits
 from hdr_responder.adapters.slack.card import Content, card
 from hdr_responder.adapters.slack.client import SlackAccess, SlackApi
 from hdr_responder.adapters.slack.failures import CHANNEL_GONE, MESSAGE_GONE, SlackRefusedError
+from hdr_responder.adapters.slack.once import OnceOnly, Post
 from hdr_responder.adapters.slack.text import MESSAGE_LIMIT, fit
 from hdr_responder.domain.notifications import Lane, Notification, NotificationKind
 from hdr_responder.domain.ports.people import Posted
@@ -20,7 +18,6 @@ from hdr_responder.errors import AdapterError, PermanentError
 
 THREAD_LIMIT = MESSAGE_LIMIT
 PAGE_LIMIT = 600
-CLOCK_SLACK_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +31,7 @@ class SlackSender:
         self._access = access
         self._mention = _mention(access.page_mention)
         self.api = SlackApi(access, limits)
+        self._once = OnceOnly(self.api)
 
     async def send(self, notification: Notification, record: IncidentRecord | None, message: Message | None) -> Posted:
         """Deliver one notification; see LaneSender.
@@ -84,11 +82,8 @@ class SlackSender:
                 log.warning("posting the incident's message anew", incident=record.incident.ref, reason=e.code)
             else:
                 return Posted()
-        tag = {"ref": record.incident.ref, "notification": notification.id}
-        posted = await self._find(notification, self._access.channel, tag, None)
-        if posted is None:
-            posted = await self.api.post(self._access.channel, content, tag=tag)
-        return Posted(message=posted)
+        post = Post(channel=self._access.channel, content=content, part="card")
+        return Posted(message=await self._once.post(notification, post))
 
     async def _reply(
         self, notification: Notification, record: IncidentRecord, message: Message | None, content: Content
@@ -116,32 +111,15 @@ class SlackSender:
     async def _post_reply(
         self, notification: Notification, message: Message, content: Content, *, paced: bool = True
     ) -> None:
-        tag = {"notification": notification.id}
-        if await self._find(notification, message.channel, tag, message.message_id) is None:
-            await self.api.post(
-                message.channel,
-                content,
-                thread_ts=message.message_id,
-                broadcast=notification.kind is NotificationKind.PAGE,
-                tag=tag,
-                paced=paced,
-            )
-
-    async def _find(
-        self, notification: Notification, channel: str, tag: Mapping[str, Any], thread_ts: str | None
-    ) -> Message | None:
-        """Look for what an earlier attempt posted before its answer was lost; without the right to look, post again."""
-        if notification.attempts <= 1:
-            return None
-        since = notification.created_at.timestamp() - CLOCK_SLACK_SECONDS
-        try:
-            described = await self.api.channel(channel)
-            return await self.api.find(str(described.get("id") or channel), tag, since=since, thread_ts=thread_ts)
-        except SlackRefusedError as e:
-            if e.code in MESSAGE_GONE | CHANNEL_GONE:
-                raise
-            log.warning("cannot look for an earlier post", reason=e.code)
-            return None
+        post = Post(
+            channel=message.channel,
+            content=content,
+            part="reply",
+            thread_ts=message.message_id,
+            broadcast=notification.kind is NotificationKind.PAGE,
+            paced=paced,
+        )
+        await self._once.post(notification, post)
 
     def _page(self, notification: Notification, record: IncidentRecord | None) -> Content:
         incident = _needed(record).incident

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import uuid
 from collections.abc import Callable
@@ -49,14 +48,16 @@ def checked_limit(page: PageRequest) -> int:
 
 def _decode(listing: str, cursor: str, read: Callable[[list[str]], K]) -> K:
     try:
-        if len(cursor) > _LONGEST:
-            raise ValueError("too long")
-        made_for, *key = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
-        if made_for != listing:
-            raise ValueError("of another listing")
-        return read(key)
-    except (ValueError, TypeError, binascii.Error) as error:
+        made_for, *key = json.loads(_bytes(cursor))
+        return read(key if made_for == listing else [])
+    except (ValueError, TypeError) as error:
         raise InvalidInputError("not a cursor of this listing; leave it out to start over", field="cursor") from error
+
+
+def _bytes(cursor: str) -> bytes:
+    if len(cursor) > _LONGEST:
+        raise ValueError("too long")
+    return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
 
 
 def _number(key: list[str]) -> int:

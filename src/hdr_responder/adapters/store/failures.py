@@ -31,6 +31,17 @@ def translated() -> Iterator[None]:
         raise translate(error) from error
 
 
+@contextlib.contextmanager
+def translated_connecting() -> Iterator[None]:
+    """As `translated`, for what takes an address: a wrong one is a ConfigError without the parser's message."""
+    try:
+        yield
+    except ValueError:
+        raise ConfigError("database.url is not a valid PostgreSQL address") from None
+    except CAUGHT as error:
+        raise translate(error) from error
+
+
 def is_outage(error: BaseException) -> bool:
     """Tell whether the connection or the server is gone, rather than the statement wrong."""
     return isinstance(error, CAUGHT) and isinstance(translate(error), UnavailableError)
@@ -43,8 +54,6 @@ def translate(error: Exception) -> HdrError:
             return _server_said(error)
         case asyncpg.TargetServerAttributeNotMatched():
             return UnavailableError("the database: no server that takes writes")
-        case asyncpg.ClientConfigurationError():
-            return ConfigError("database.url is not a valid PostgreSQL address")
         case asyncpg.InterfaceError() if "clos" not in str(error):
             return AdapterError(f"the database: {str(error)[:_MESSAGE_LIMIT]}")
         case _:

@@ -68,6 +68,11 @@ class PostgresNotifications:
         row = await self._session.row(SQL["message"], incident_id, lane)
         return None if row is None else Message(channel=row["channel"], message_id=row["message_id"])
 
+    async def incident_of_message(self, channel: str, message_id: str) -> int | None:
+        """Return which incident a message shows."""
+        found: int | None = await self._session.value(SQL["incident_of_message"], channel, message_id)
+        return found
+
     async def save_message(self, incident_id: int, lane: Lane, message: Message) -> None:
         """Remember where it stands."""
         await self._session.execute(SQL["save_message"], incident_id, lane, message.channel, message.message_id)

@@ -8,7 +8,7 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 from asyncpg.pool import PoolConnectionProxy
 
-from hdr_responder.adapters.store.failures import translated
+from hdr_responder.adapters.store.failures import translated_connecting
 
 APPLICATION_NAME = "hdr-responder"
 
@@ -37,7 +37,7 @@ async def open_pool(url: str, *, min_size: int = 1, max_size: int = 10) -> Pool:
     Raises ConfigError when the address or its credentials are wrong, UnavailableError when the database cannot be
     reached.
     """
-    with translated():
+    with translated_connecting():
         return await asyncpg.create_pool(
             url,
             min_size=min_size,
@@ -55,7 +55,7 @@ async def connect(url: str, *, bounded: bool = True) -> asyncpg.Connection[async
 
     ``bounded`` False lets statements take as long as they need, for migrations.
     """
-    with translated():
+    with translated_connecting():
         return await asyncpg.connect(
             url,
             timeout=CONNECT_SECONDS,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,7 +17,7 @@ import asyncpg
 import structlog
 
 from hdr_responder.adapters.store.deliveries import SQL
-from hdr_responder.adapters.store.failures import CAUGHT, translated
+from hdr_responder.adapters.store.failures import translated
 from hdr_responder.adapters.store.jobs import enqueue
 from hdr_responder.adapters.store.pool import connect
 from hdr_responder.adapters.store.rows import text
@@ -56,9 +56,9 @@ class DeliveryWriter:
         self._closed = False
 
     async def open(self) -> None:
-        """Connect; raises ConfigError or UnavailableError. Later losses are repaired by the next commit."""
+        """Connect; raises ConfigError or UnavailableError. A later loss is repaired by the next commit."""
         async with self._lock:
-            await self._session()
+            await self._connected()
 
     async def close(self) -> None:
         """Commit what waits, then disconnect; further deliveries are turned away."""
@@ -93,14 +93,17 @@ class DeliveryWriter:
                 await enqueue(session, [(Job.INTAKE, "")])
 
     async def _write_all(self) -> None:
+        batch: list[_Waiting] = []
         try:
             while self._queue:
                 batch = self._next_batch()
                 async with self._lock:
                     await self._write(batch)
                 self._room += sum(len(waiting.body) for waiting in batch)
+                batch = []
         finally:
             self._writing = None
+            self._turn_away(batch, UnavailableError("the delivery writer ended", retry_after=RETRY_SECONDS))
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -117,24 +120,60 @@ class DeliveryWriter:
         try:
             await self._store(batch)
         except UnavailableError as error:
-            lost = UnavailableError(str(error), retry_after=RETRY_SECONDS)
-            lost.__cause__ = error.__cause__
-            _fail(batch, lost)
+            self._turn_away(batch, error)
         except HdrError as error:
             if len(batch) == 1:
-                log.error("a delivery cannot be stored", source=batch[0].source, error=str(error))
-                _fail(batch, error)
+                log.exception("a delivery cannot be stored", source=batch[0].source)
+                _settle(batch, error)
                 return
             middle = len(batch) // 2
             await self._write(batch[:middle])
             await self._write(batch[middle:])
         else:
-            for waiting in batch:
-                if not waiting.done.done():
-                    waiting.done.set_result(None)
+            _settle(batch, None)
+
+    def _turn_away(self, batch: Sequence[_Waiting], cause: UnavailableError) -> None:
+        """Fail the batch and everything behind it: nobody should wait for one attempt to reconnect after another."""
+        error = UnavailableError(str(cause), retry_after=RETRY_SECONDS)
+        error.__cause__ = cause.__cause__
+        _settle(batch, error)
+        _settle(self._queue, error)
+        self._room += sum(len(waiting.body) for waiting in self._queue)
+        self._queue.clear()
 
     async def _store(self, batch: Sequence[_Waiting]) -> None:
         sources, times, bodies = zip(*((w.source, w.received_at, w.body) for w in batch), strict=True)
         async with self._transaction() as session:
             await session.execute(SQL["store"], sources, times, bodies)
             await enqueue(session, [(Job.INTAKE, "")])
+
+    @contextlib.asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Session]:
+        connection = await self._connected()
+        try:
+            with translated():
+                async with asyncio.timeout(COMMIT_SECONDS), connection.transaction():
+                    yield Session(connection)
+        except UnavailableError:
+            self._hang_up()
+            raise
+
+    async def _connected(self) -> asyncpg.Connection[asyncpg.Record]:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect(self._url)
+        return self._connection
+
+    def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+
+def _settle(waiting: Iterable[_Waiting], error: HdrError | None) -> None:
+    for each in waiting:
+        if each.done.done():
+            continue
+        if error is None:
+            each.done.set_result(None)
+        else:
+            each.done.set_exception(error)

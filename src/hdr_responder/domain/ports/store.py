@@ -280,6 +280,10 @@ class Notifications(Protocol):
         """Return where the incident's message stands in a lane."""
         ...
 
+    async def incident_of_message(self, channel: str, message_id: str) -> int | None:
+        """Return which incident a message shows."""
+        ...
+
     async def save_message(self, incident_id: int, lane: Lane, message: Message) -> None:
         """Remember where it stands."""
         ...

@@ -53,6 +53,11 @@ select channel, message_id
 from messages
 where incident_id = $1 and lane = $2
 
+-- name: incident_of_message
+select incident_id
+from messages
+where channel = $1 and message_id = $2
+
 -- name: save_message
 insert into messages (incident_id, lane, channel, message_id)
 values ($1, $2, $3, $4)

@@ -220,6 +220,7 @@ create table messages (
     message_id  text not null,
     primary key (incident_id, lane)
 );
+create index messages_by_place on messages (channel, message_id);
 
 -- The pause switch: one row, read under a share lock by everything that starts an action.
 create table pause (

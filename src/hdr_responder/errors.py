@@ -62,5 +62,12 @@ class AdapterError(HdrError):
     """An adapter was used wrongly or met an answer its contract does not know: a defect, never retried."""
 
 
+class AmbiguousError(HdrError):
+    """A change was sent and its answer lost: the target may or may not have changed.
+
+    Neither temporary (that would promise that nothing was changed) nor permanent: look at the target to know.
+    """
+
+
 class FencedError(PermanentError):
     """A newer worker holds the run, or the target carries a newer fence: nothing more may be done by this one."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from hdr_responder.actions.contract import AnyAction, Evidence, Fence, Mutation, Permission, State, StepContext
+from hdr_responder.actions.contract import AnyAction, Evidence, Fence, Mutation, Permission, Result, State, StepContext
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.domain.ports.systems import Systems
 from hdr_responder.domain.workloads import Workload, WorkloadKind
@@ -15,7 +15,7 @@ from tests.fakes.clock import ManualClock
 from tests.services.kubernetes import RESPONDER, ControlPlane
 
 CLUSTER = "test"
-R = TypeVar("R")
+R = TypeVar("R", bound=Result)
 
 
 @dataclass

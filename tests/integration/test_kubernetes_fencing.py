@@ -11,8 +11,8 @@ from hdr_responder.actions.contract import Seen
 from hdr_responder.actions.kubernetes.marks import FENCE, PAST_FENCES, STEP
 from hdr_responder.actions.kubernetes.rollouts import RestartParameters, RolloutRestart
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
-from hdr_responder.domain.ports.kubernetes import AmbiguousError, JsonPatch, ObjectRef
-from hdr_responder.errors import ConflictError, FencedError
+from hdr_responder.domain.ports.kubernetes import JsonPatch, ObjectRef
+from hdr_responder.errors import AmbiguousError, ConflictError, FencedError
 from tests.integration.kubernetes_steps import CLUSTER, grant_for, perform, prepare, responder, step, workload
 from tests.services.kubernetes import RESPONDER, ControlPlane
 

@@ -91,7 +91,7 @@ async def test_until_it_is_executed_the_policy_isolates_nothing(
     state = await prepare(QUARANTINE, ctx, params)
     assert await holds(cluster, params) is False
     assert (await QUARANTINE.observe(ctx, params, state)).seen is Seen.NO_EFFECT
-    await QUARANTINE.undo(ctx, params, state)
+    assert await QUARANTINE.undo(ctx, params, state) is Undone.NOTHING_TO_UNDO
     assert policies(control_plane, params) == []
 
 
@@ -123,14 +123,30 @@ async def test_a_late_worker_can_isolate_nothing(
     assert policies(control_plane, params) == []
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [{"egress": [{}]}, {"policyTypes": ["Ingress"]}, {"podSelector": {"matchLabels": {"tier": "web"}}}],
+    ids=["allows", "one direction", "other pods"],
+)
 async def test_undo_leaves_a_policy_that_somebody_edited(
+    control_plane: ControlPlane, cluster: KubernetesAdapter, params: QuarantineParameters, edit: dict[str, Any]
+) -> None:
+    ctx = step(cluster)
+    state, result = await perform(QUARANTINE, ctx, params)
+    control_plane.api.merge_patch(f"{policies_path(params)}/{result.policy}", {"spec": edit})
+    assert await QUARANTINE.undo(ctx, params, state) is Undone.DRIFTED
+    assert len(policies(control_plane, params)) == 1
+
+
+async def test_undo_after_somebody_deleted_the_policy_leaves_nothing_behind(
     control_plane: ControlPlane, cluster: KubernetesAdapter, params: QuarantineParameters
 ) -> None:
     ctx = step(cluster)
     state, result = await perform(QUARANTINE, ctx, params)
-    control_plane.api.merge_patch(f"{policies_path(params)}/{result.policy}", {"spec": {"egress": [{}]}})
-    assert await QUARANTINE.undo(ctx, params, state) is Undone.DRIFTED
-    assert len(policies(control_plane, params)) == 1
+    control_plane.api.request("DELETE", f"{policies_path(params)}/{result.policy}")
+    await QUARANTINE.claim(ctx, params)
+    assert await QUARANTINE.undo(ctx, params, state) is Undone.NOTHING_TO_UNDO
+    assert policies(control_plane, params) == []
 
 
 async def test_a_policy_of_that_name_that_is_not_ours_is_left_alone(

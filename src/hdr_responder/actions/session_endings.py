@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from hdr_responder.domain.ports.kubernetes import AmbiguousError
 from hdr_responder.domain.ports.postgres import Judged, PostgresServer, Safety, SessionId, Standing
-from hdr_responder.errors import ConflictError, TemporaryError
+from hdr_responder.errors import AmbiguousError, ConflictError, TemporaryError
 
 POLL_SECONDS = 0.25
 

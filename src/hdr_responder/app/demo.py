@@ -32,8 +32,8 @@ from hdr_responder.domain.timeline import EntryKind, TimelineEntry
 from hdr_responder.errors import HdrError, NotFoundError
 from hdr_responder.records.postmortem import render
 from hdr_responder.settings import load_settings
+from hdr_responder.telemetry import configure_logs
 
-BLOCKED_SESSIONS = 3
 BLOCKED_FOR = timedelta(seconds=6)
 """Longer than the playbook's ``blocking_for``, as it would be when the alert fires."""
 PATIENCE = timedelta(seconds=45)
@@ -63,6 +63,7 @@ class Stage:
 async def run_demo(output: Path = Path("var/demo"), *, console: Console | None = None) -> int:
     """Run the demo, write the post-mortem below ``output`` and return the exit code."""
     stage = Stage(console or Console())
+    configure_logs("console", "error")
     try:
         async with asyncio.timeout(PATIENCE.total_seconds() * 2):
             return await _play(stage, output)
@@ -78,16 +79,17 @@ async def _play(stage: Stage, output: Path) -> int:
         server = await EmbeddedServer.start(folder)
         stack.push_async_callback(server.stop)
         blocked = await stack.enter_async_context(blocked_database(server.url))
-        await blocked.wait_until_blocked(BLOCKED_SESSIONS, PATIENCE)
+        since = time.monotonic()
         stage.tell(
             f"in {DATABASE}: session {blocked.root_pid} updated a row and sits idle in its transaction; "
-            f"{BLOCKED_SESSIONS} sessions wait behind it",
+            f"{len(blocked.waiters)} sessions wait behind it",
             "yellow",
         )
         token = secrets.token_urlsafe(24)
         service = await stack.enter_async_context(_service(server.url, blocked.url, token, folder, stage))
         stage.tell(f"the service listens on port {service.port}; automation may act: auto (development)")
-        await asyncio.sleep(max(0.0, BLOCKED_FOR.total_seconds() - 2))
+        stage.tell(f"waiting until they have been blocked for {BLOCKED_FOR.total_seconds():g} s, as an alert would")
+        await asyncio.sleep(max(0.0, since + BLOCKED_FOR.total_seconds() - time.monotonic()))
         return await _alert(stage, service, blocked, token, output)
 
 
@@ -147,10 +149,10 @@ def _decided(record: IncidentRecord) -> bool:
 async def _effect(stage: Stage, blocked: BlockedDatabase) -> bool:
     """Look into the target database itself."""
     gone, waiting, finished = await blocked.root_is_gone(), await blocked.blocked(), await blocked.finished()
-    seen = gone and waiting == 0 and finished == BLOCKED_SESSIONS
+    seen = gone and waiting == 0 and finished == len(blocked.waiters)
     stage.tell(
         f"seen in {DATABASE}: session {blocked.root_pid} is {'gone' if gone else 'still there'}, {waiting} sessions "
-        f"wait, {finished} of {BLOCKED_SESSIONS} have finished their work",
+        f"wait, {finished} of {len(blocked.waiters)} have finished their work",
         "bold green" if seen else "bold red",
     )
     return seen

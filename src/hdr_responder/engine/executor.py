@@ -34,7 +34,7 @@ from hdr_responder.domain.runs import Run, RunStatus, Step, StepStatus, Verifica
 from hdr_responder.domain.timeline import EntryKind
 from hdr_responder.engine.frozen import FrozenRun
 from hdr_responder.engine.workbench import Telling, UnrecordedError, Workbench
-from hdr_responder.errors import ConfigError, FencedError, HdrError, TemporaryError
+from hdr_responder.errors import AmbiguousError, ConfigError, FencedError, HdrError, TemporaryError
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -204,7 +204,7 @@ class Executor:
             return
         try:
             result = await self._limited(change.compiled, mutation.execute(ctx, params, step.state))
-        except (TemporaryError, TimeoutError) as error:
+        except (TemporaryError, AmbiguousError, TimeoutError) as error:
             if not await self._settled(change, step.state):
                 raise TemporaryError(f"{error or 'no answer in time'}; nothing was changed") from error
             return

@@ -207,7 +207,7 @@ class Starter:
         ledger.entry(incident, EntryKind.OBSERVED, f"Would have run {run.playbook}: {would}{but}", run_id=run.id)
 
     async def _start(self, tx: Transaction, ledger: Ledger, incident: Incident, run: Run) -> None:
-        run.status, run.started_at, run.reason = RunStatus.RUNNING, run.started_at or ledger.now, "running"
+        run.status, run.started_at, run.reason = RunStatus.RUNNING, run.started_at or ledger.now, ""
         run.ask_again_at = run.expires_at = None
         await tx.runs.save(run)
         targets = ", ".join(t.title for t in run.plan.targets) or "nothing (it only reads)"

@@ -42,8 +42,10 @@ class Verifier:
         bench = self._bench
         run = await bench.get(run_id)
         now = bench.clock.now()
-        if run.status is not RunStatus.VERIFYING or (run.next_check_at and run.next_check_at > now):
+        if run.status is not RunStatus.VERIFYING:
             return
+        if run.next_check_at is not None and run.next_check_at > now:
+            return await bench.wake_run(run, Job.VERIFY, run.next_check_at - now)
         with structlog.contextvars.bound_contextvars(run=str(run_id), incident=f"INC-{run.incident_id}"):
             frozen = FrozenRun(run, bench.registry)
             verify = frozen.playbook.verify

@@ -18,7 +18,7 @@ SHORTEST = 6
 """Shorter secrets are not searched for: they would blot out ordinary words."""
 _MOST_NESTED = 8
 _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@", re.IGNORECASE), rf"\1{MASK}@"),
+    (re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@]{0,200}:)[^\s@/]{1,1000}@", re.IGNORECASE), rf"\1{MASK}@"),
     (re.compile(r"\b(password|passwd|token|secret)=[^\s&'\",;]+", re.IGNORECASE), rf"\1={MASK}"),
     (re.compile(r"\b(Bearer|Basic) [A-Za-z0-9._~+/=-]{6,}"), rf"\1 {MASK}"),
     (re.compile(r"\b(xox[a-z]|xapp)-[A-Za-z0-9-]+"), rf"\1-{MASK}"),

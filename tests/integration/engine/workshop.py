@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from hdr_responder.actions.registry import registry
 from hdr_responder.adapters.artifacts import ObjectStoreArtifacts
 from hdr_responder.adapters.store.database import PostgresStore
 from hdr_responder.adapters.store.pool import Pool
+from hdr_responder.adapters.store.records import PostgresRecords
 from hdr_responder.app.engine import Engine, Parts, build_engine
 from hdr_responder.app.people import build_people
 from hdr_responder.app.systems import Outside
@@ -35,12 +36,9 @@ DELIVERIES = Path(__file__).parents[2] / "deliveries"
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 MAX_JOBS = 500
 
-_TAKE = """
-delete from pgqueuer where id = (
-    select id from pgqueuer where status = 'queued' and execute_after - created <= $1 and entrypoint <> all($2)
-    order by execute_after, id limit 1)
-returning entrypoint, payload
-"""
+_QUEUED = (
+    "select id, entrypoint, payload, execute_after - created as delay from pgqueuer where status = 'queued' order by id"
+)
 
 
 class Answers(PresenceDesk):
@@ -66,6 +64,7 @@ class Workshop:
     answers: Answers
     console: list[str]
     documents: Documents
+    seen: dict[int, datetime] = dataclasses.field(default_factory=dict)
 
     async def receive(self, *names: str, source: str = "default") -> None:
         """Store recorded deliveries as the receiver would."""
@@ -85,17 +84,32 @@ class Workshop:
         """Process what was received, and nothing else."""
         await self.engine.intake.process()
 
-    async def settle(self, *, without: Sequence[Job] = (), ahead: timedelta = timedelta(0)) -> list[Job]:
-        """Run jobs until none is due within ``ahead``; return what ran."""
+    async def settle(self, *, without: Sequence[Job] = ()) -> list[Job]:
+        """Run jobs until none is due by the test's clock; return what ran."""
         handlers, ran = self.engine.handlers(), []
         for _ in range(MAX_JOBS):
-            row = await self.pool.fetchrow(_TAKE, ahead, [str(j) for j in without])
+            row = await self._next_job(without)
             if row is None:
                 return ran
             job = Job(row["entrypoint"])
             ran.append(job)
+            await self.pool.execute("delete from pgqueuer where id = $1", row["id"])
             await handlers[job]((row["payload"] or b"").decode())
         raise AssertionError(f"still busy after {MAX_JOBS} jobs: {ran[-10:]}")
+
+    async def pass_time(self, seconds: float, step: float = 1.0) -> None:
+        """Let the clock run, doing what comes due."""
+        for _ in range(round(seconds / step)):
+            self.clock.advance(step)
+            await self.settle()
+
+    async def _next_job(self, without: Sequence[Job]) -> dict[str, Any] | None:
+        """Return the first job whose delay has passed since the test's clock first saw it."""
+        for row in await self.rows(_QUEUED):
+            due = self.seen.setdefault(row["id"], self.clock.now()) + row["delay"]
+            if due <= self.clock.now() and row["entrypoint"] not in without:
+                return row
+        return None
 
     async def rows(self, sql: str, *args: object) -> list[dict[str, Any]]:
         return [dict(r) for r in await self.pool.fetch(sql, *args)]
@@ -131,7 +145,7 @@ def open_workshop(
         settings=settings,
         documents=documents,
         store=store,
-        records=_records(pool),
+        records=PostgresRecords(pool),
         artifacts=ObjectStoreArtifacts.open((folder / "artifacts").as_uri()),
         outside=outside,
         people=build_people(settings, write=console.append),
@@ -147,11 +161,3 @@ def open_workshop(
         console=console,
         documents=documents,
     )
-
-
-def _records(pool: Pool) -> Any:
-    try:
-        from hdr_responder.adapters.store.records import PostgresRecords
-    except ImportError:
-        return None
-    return PostgresRecords(pool)

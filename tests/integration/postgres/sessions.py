@@ -150,7 +150,9 @@ async def find(database: Database, **more: object) -> FindBlockersResult:
 
 
 def ending(blockers: tuple[Blocker, ...], **more: object) -> TerminateBlockersParameters:
-    values = {"target": "empire", "blocking_for": NOW, "grace": "5s", "blockers": blockers, **more}
+    """The parameters as a later step gets them: out of a stored result."""
+    stored = json.loads(json.dumps([blocker.model_dump(mode="json") for blocker in blockers]))
+    values = {"target": "empire", "blocking_for": NOW, "grace": "5s", "blockers": stored, **more}
     return TerminateBlockersParameters.model_validate(values)
 
 

@@ -16,9 +16,8 @@ from hdr_responder.actions.postgres import (
     UnblockedParameters,
 )
 from hdr_responder.adapters.postgres_target import PostgresTarget
-from hdr_responder.domain.ports.kubernetes import AmbiguousError
 from hdr_responder.domain.ports.systems import Systems
-from hdr_responder.errors import UnavailableError
+from hdr_responder.errors import AmbiguousError, UnavailableError
 from tests.integration.postgres.answers import AnswerLoser
 from tests.integration.postgres.sessions import (
     DEADLINE,

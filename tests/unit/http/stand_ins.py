@@ -63,7 +63,7 @@ class RecordingWriter:
             raise self.failure
         self.committed.append((source, body, received_at))
 
-    async def reject(self, source: str, body: bytes, error: str, field: str) -> None:
+    async def reject(self, source: str, body: bytes, received_at: datetime, *, error: str, field: str) -> None:
         if self.failure is not None:
             raise self.failure
         self.rejected.append((source, body, error, field))
@@ -163,6 +163,7 @@ class RecordsAtHand:
     def __init__(self) -> None:
         self.asked: list[Any] = []
         self.failure: Exception | None = None
+        self.many_runs = False
         self.deliveries_at_hand = [
             Delivery(id=1, source="default", received_at=NOW, body=b'{"a": 1}', status="processed"),
             Delivery(id=2, source="default", received_at=NOW, body=b"\xff", status="rejected", error="no JSON"),
@@ -183,12 +184,10 @@ class RecordsAtHand:
         return IncidentRecord(incident=an_incident(), alerts=(an_alert(),), runs=(a_run(),), artifacts=(an_artifact(),))
 
     async def alerts(self, incident_id: int, page: PageRequest) -> Page[Occurrence]:
-        self._known(incident_id)
-        return Page(items=(an_alert(),))
+        return Page(items=(an_alert(),) if incident_id == 142 else ())
 
     async def timeline(self, incident_id: int, page: PageRequest) -> Page[TimelineEntry]:
-        self._known(incident_id)
-        return self.timeline_pages[page.cursor]
+        return self.timeline_pages[page.cursor] if incident_id == 142 else Page(items=())
 
     async def runs(self, statuses: tuple[RunStatus, ...], page: PageRequest) -> Page[Run]:
         self.asked.append(statuses)
@@ -200,7 +199,8 @@ class RecordsAtHand:
         return a_run()
 
     async def runs_between(self, since: datetime, until: datetime, limit: int) -> list[tuple[Run, Incident]]:
-        return []
+        self.asked.append((since, until))
+        return [(a_run()[0], an_incident())] * (limit if self.many_runs else 1)
 
     async def deliveries(self, statuses: tuple[str, ...], page: PageRequest) -> Page[Delivery]:
         return Page(items=tuple(self.deliveries_at_hand))

@@ -19,8 +19,8 @@ from hdr_responder.actions.kubernetes.marks import (
     pointer,
     test,
 )
-from hdr_responder.domain.ports.kubernetes import AmbiguousError, JsonPatch, KubernetesCluster, ObjectMeta
-from hdr_responder.errors import ConflictError, FencedError, TemporaryError
+from hdr_responder.domain.ports.kubernetes import JsonPatch, KubernetesCluster, ObjectMeta
+from hdr_responder.errors import AmbiguousError, ConflictError, FencedError, TemporaryError
 
 ATTEMPTS = 8
 """Looks and patches until a busy object is given up; each takes some milliseconds, so no pause is made between them."""

@@ -43,7 +43,6 @@ from hdr_responder.actions.kubernetes.rights import NETWORK_POLICIES, rights, wo
 from hdr_responder.actions.kubernetes.rollouts import workload_target
 from hdr_responder.domain.ports.kubernetes import (
     MANAGER,
-    AmbiguousError,
     JsonPatch,
     KubernetesCluster,
     NetworkPolicy,
@@ -52,7 +51,7 @@ from hdr_responder.domain.ports.kubernetes import (
     WorkloadState,
 )
 from hdr_responder.domain.workloads import Workload
-from hdr_responder.errors import ConflictError, NotFoundError, PermanentError, TemporaryError
+from hdr_responder.errors import AmbiguousError, ConflictError, NotFoundError, PermanentError, TemporaryError
 
 LISTED_PODS = 500
 NOTHING = Selector(
@@ -145,24 +144,24 @@ with:
         await claim(cluster, ctx.fence, look)
 
     async def capture(self, ctx: StepContext, params: QuarantineParameters) -> State:
-        """Remember which object the policy is."""
+        """Remember which object the policy is and which pods it is to select."""
         workload = params.workload
         cluster = ctx.systems.cluster(workload.cluster)
+        selector = (await cluster.workload(workload)).selector
         policy = await cluster.network_policy(workload.namespace, policy_name(ctx, workload))
         require_fence(policy.meta, ctx.fence, policy.meta.uid)
-        return {"policy": policy.meta.ref.name, "uid": policy.meta.uid}
+        return {"policy": policy.meta.ref.name, "uid": policy.meta.uid, "spec": deny_all(selector)}
 
     async def execute(self, ctx: StepContext, params: QuarantineParameters, state: State) -> QuarantineResult:
         """Point the policy at the workload's pods."""
         workload = params.workload
         cluster = ctx.systems.cluster(workload.cluster)
-        selector = (await cluster.workload(workload)).selector
 
         def patch(seen: NetworkPolicy) -> JsonPatch | None:
             if seen.meta.annotations.get(STEP) == ctx.step_key:
                 return None
             mark = annotate(METADATA_ANNOTATIONS, seen.meta.annotations, {STEP: ctx.step_key})
-            return [replace("/spec", deny_all(selector)), *mark]
+            return [replace("/spec", state["spec"]), *mark]
 
         name = str(state["policy"])
         await change(
@@ -196,22 +195,24 @@ with:
         async def look() -> NetworkPolicy:
             return await cluster.network_policy(workload.namespace, name)
 
+        asked = False
         for _ in range(ATTEMPTS):
             try:
                 policy = await look()
-                if policy.meta.uid != state["uid"] or not _stands(policy):
+                leftover = _is_inert(policy)
+                if not leftover and not _is_as_written(policy, state):
                     return Undone.DRIFTED
                 await claim(cluster, ctx.fence, look)
-                policy = await look()
-                require_fence(policy.meta, ctx.fence, str(state["uid"]))
-                if not _stands(policy):
-                    return Undone.DRIFTED
-                await cluster.delete_network_policy(policy.meta)
+                claimed = await look()
+                require_fence(claimed.meta, ctx.fence, policy.meta.uid)
+                if leftover == _is_inert(claimed) and (leftover or _is_as_written(claimed, state)):
+                    asked = not leftover
+                    await cluster.delete_network_policy(claimed.meta)
+                    return Undone.NOTHING_TO_UNDO if leftover else Undone.UNDONE
             except NotFoundError:
-                return Undone.NOTHING_TO_UNDO
-            except ConflictError:
+                return Undone.UNDONE if asked else Undone.NOTHING_TO_UNDO
+            except (ConflictError, AmbiguousError):
                 continue
-            return Undone.UNDONE
         raise TemporaryError(f"cluster {cluster.name}: the policy {name} keeps changing, it was not deleted")
 
 
@@ -263,6 +264,15 @@ def isolates(policy: NetworkPolicy, workload: WorkloadState) -> bool:
     """Tell whether a policy of ours denies all traffic of the workload's pods."""
     ours = policy.meta.labels.get(MANAGED_BY) == MANAGER
     return ours and _stands(policy) and policy.pods == workload.selector
+
+
+def _is_inert(policy: NetworkPolicy) -> bool:
+    """Tell whether a policy of ours is still (or again) as `claim` creates it."""
+    return policy.meta.labels.get(MANAGED_BY) == MANAGER and policy.pods == NOTHING
+
+
+def _is_as_written(policy: NetworkPolicy, state: State) -> bool:
+    return policy.meta.uid == state["uid"] and _stands(policy) and deny_all(policy.pods) == state["spec"]
 
 
 def _stands(policy: NetworkPolicy) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from aiohttp import web
 from aiohttp.helpers import content_disposition_header
@@ -17,19 +18,24 @@ from hdr_responder.adapters.http.inputs import (
     NoteBody,
     PageQuery,
     PauseBody,
+    ReportQuery,
     ResolveBody,
     RunBody,
     RunsQuery,
 )
 from hdr_responder.domain.incidents import format_ref
-from hdr_responder.domain.ports.records import MAX_PAGE, IncidentFilter, PageRequest
+from hdr_responder.domain.ports.records import MAX_PAGE, IncidentFilter, Page, PageRequest
 from hdr_responder.domain.timeline import TimelineEntry
-from hdr_responder.errors import NotFoundError
+from hdr_responder.errors import InvalidInputError, NotFoundError
 from hdr_responder.records import views
+from hdr_responder.records.reports import RunsReport, runs_report
 from hdr_responder.settings import Scope
 
 _MOST_TIMELINE_PAGES = 20
 """A post-mortem tells at most this many times `MAX_PAGE` entries."""
+_MOST_REPORTED = 10_000
+"""How many runs one report may cover."""
+T = TypeVar("T")
 _BINARY = "application/octet-stream"
 _SAFE_DOWNLOAD = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
 
@@ -42,6 +48,7 @@ class Api:
         self._operations = dependencies.operations
         self._artifacts = dependencies.artifacts
         self._postmortem = dependencies.postmortem
+        self._clock = dependencies.clock
 
     def endpoints(self) -> Sequence[AnyEndpoint]:
         """Return every endpoint."""
@@ -58,6 +65,7 @@ class Api:
             get("/runs", self.runs, views.ListView[views.RunSummary], query=RunsQuery),
             get("/runs/{id}", self.run, views.RunView, query=Nothing),
             get("/deliveries", self.deliveries, views.ListView[views.DeliverySummary], query=DeliveriesQuery),
+            get("/report", self.report, RunsReport, query=ReportQuery),
             replace(get("/deliveries/{id}", self.delivery, views.DeliveryView, query=Nothing), scope=Scope.ADMIN),
         )
 
@@ -87,11 +95,12 @@ class Api:
 
     async def alerts(self, call: Call[PageQuery, Nothing]) -> views.ListView[views.AlertView]:
         """List an incident's alerts, oldest first."""
-        return views.page_view(await self._records.alerts(call.incident_id, call.query.page), views.alert_view)
+        page = await self._existing(call, await self._records.alerts(call.incident_id, call.query.page))
+        return views.page_view(page, views.alert_view)
 
     async def timeline(self, call: Call[PageQuery, Nothing]) -> views.ListView[views.TimelineEntryView]:
         """List an incident's timeline in order."""
-        page = await self._records.timeline(call.incident_id, call.query.page)
+        page = await self._existing(call, await self._records.timeline(call.incident_id, call.query.page))
         return views.page_view(page, views.timeline_entry_view)
 
     async def postmortem(self, call: Call[Nothing, Nothing]) -> web.Response:
@@ -127,6 +136,14 @@ class Api:
     async def delivery(self, call: Call[Nothing, Nothing]) -> views.DeliveryView:
         """Show a delivery with its body."""
         return views.delivery_view(await self._records.delivery(call.number("id")))
+
+    async def report(self, call: Call[ReportQuery, Nothing]) -> RunsReport:
+        """Report what automation did in a period, and what it would have done where it only observes."""
+        since, until = call.query.period(self._clock.now())
+        runs = await self._records.runs_between(since, until, _MOST_REPORTED + 1)
+        if len(runs) > _MOST_REPORTED:
+            raise InvalidInputError(f"more than {_MOST_REPORTED} runs: choose a shorter period", field="since")
+        return runs_report(runs, since=since, until=until)
 
     async def acknowledge(self, call: Call[Nothing, Nothing]) -> views.IncidentSummary:
         """Acknowledge an incident; automation goes on."""
@@ -175,6 +192,12 @@ class Api:
         return views.hold_view(
             await self._operations.hold(body.service, body.duration, by=call.by.name, reason=body.reason)
         )
+
+    async def _existing(self, call: Call[PageQuery, Nothing], page: Page[T]) -> Page[T]:
+        """Return the page; raises NotFoundError where it is empty because there is no such incident."""
+        if not page.items:
+            await self._records.incident(call.incident_id)
+        return page
 
     async def _whole_timeline(self, incident_id: int) -> Sequence[TimelineEntry]:
         entries: list[TimelineEntry] = []

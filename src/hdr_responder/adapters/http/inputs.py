@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from hdr_responder.adapters.http.endpoint import Input
 from hdr_responder.domain.durations import Duration
@@ -14,6 +14,10 @@ from hdr_responder.domain.incidents import IncidentStatus
 from hdr_responder.domain.ports.records import MAX_PAGE, PageRequest
 from hdr_responder.domain.priorities import Priority
 from hdr_responder.domain.runs import RunStatus
+from hdr_responder.errors import InvalidInputError
+
+DEFAULT_PERIOD = timedelta(days=7)
+"""What a report covers unless told."""
 
 Line = Annotated[str, Field(min_length=1, max_length=500)]
 Text = Annotated[str, Field(min_length=1, max_length=10_000)]
@@ -58,6 +62,26 @@ class DeliveriesQuery(PageQuery):
     """Only deliveries in these statuses: received, processed, parked, rejected."""
 
 
+class ReportQuery(Input):
+    """Which period."""
+
+    since: AwareDatetime | None = None
+    """Its beginning; absent: seven days before its end."""
+    until: AwareDatetime | None = None
+    """Its end, excluded; absent: now."""
+
+    def period(self, now: datetime) -> tuple[datetime, datetime]:
+        """Return beginning and end; raises InvalidInputError when they are in the wrong order."""
+        until = self.until or now
+        try:
+            since = self.since or until - DEFAULT_PERIOD
+        except OverflowError as e:
+            raise InvalidInputError("is too early", field="until") from e
+        if since >= until:
+            raise InvalidInputError("must be before until", field="since")
+        return since, until
+
+
 class ResolveBody(Input):
     """How an incident ended."""
 
@@ -91,7 +115,7 @@ class HoldBody(Input):
 
     service: Line
     """The service's name in the catalogue."""
-    duration: Annotated[Duration, Gt(timedelta(0)), Le(timedelta(days=30))]
+    duration: Annotated[Duration, Gt(timedelta(0))]
     """How long, for example 30m."""
     reason: Line | None = None
     """Why."""

@@ -20,7 +20,6 @@ from hdr_responder.errors import InvalidInputError, TemporaryError
 from hdr_responder.settings import DEFAULT_SOURCE, is_source_name
 
 PATH = "/webhooks/alertmanager"
-_ACCEPTED = b'{"status":"accepted"}'
 _RESULTS = {400: "rejected", 401: "unauthorized", 403: "unauthorized", 413: "too_large", 503: "unavailable"}
 
 
@@ -53,7 +52,7 @@ class AlertmanagerWebhook:
             raise
         finally:
             self._metrics.delivery(source, result)
-        return web.Response(body=_ACCEPTED, content_type="application/json")
+        return web.Response()
 
     def _source(self, request: web.Request) -> str:
         grant = self._credentials.grant(request.headers.get("Authorization"))

@@ -22,8 +22,7 @@ from pydantic import JsonValue
 from hdr_responder import __version__
 from hdr_responder.adapters.kubernetes.failures import failure
 from hdr_responder.adapters.kubernetes.requests import METHODS, ApiRequest
-from hdr_responder.domain.ports.kubernetes import AmbiguousError
-from hdr_responder.errors import AdapterError, ConfigError, HdrError, PermanentError, UnavailableError
+from hdr_responder.errors import AdapterError, AmbiguousError, ConfigError, HdrError, PermanentError, UnavailableError
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client import ApiClient, Configuration

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from hdr_responder.adapters.kubernetes.requests import ApiRequest
-from hdr_responder.domain.ports.kubernetes import AmbiguousError
 from hdr_responder.errors import (
+    AmbiguousError,
     ConflictError,
     ForbiddenError,
     HdrError,

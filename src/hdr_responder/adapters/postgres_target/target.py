@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from hdr_responder.adapters.postgres_target.errors import CAUGHT, translate
-from hdr_responder.domain.ports.kubernetes import AmbiguousError
 from hdr_responder.domain.ports.postgres import (
     READ_ROLE,
     SIGNAL_ROLE,
@@ -30,7 +29,14 @@ from hdr_responder.domain.ports.postgres import (
     Standing,
     WaitingSession,
 )
-from hdr_responder.errors import ConfigError, ConflictError, ForbiddenError, PermanentError, TemporaryError
+from hdr_responder.errors import (
+    AmbiguousError,
+    ConfigError,
+    ConflictError,
+    ForbiddenError,
+    PermanentError,
+    TemporaryError,
+)
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]

@@ -16,20 +16,12 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from hdr_responder.domain.workloads import Workload
-from hdr_responder.errors import HdrError
 
 JsonPatch = Sequence[Mapping[str, JsonValue]]
 """The operations of one JSON patch (RFC 6902), applied all or none."""
 
 MANAGER = "hdr-responder"
 """The field manager of every change, and the value of ``app.kubernetes.io/managed-by`` on objects that we create."""
-
-
-class AmbiguousError(HdrError):
-    """A change was sent and its answer lost: the target may or may not have changed.
-
-    Neither temporary (that would promise that nothing was changed) nor permanent: look at the target to know.
-    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,6 @@ from hdr_responder.cli import (
     check,
     controls,
     deliveries,
-    doctor,
     incidents,
     plan,
     postmortem,
@@ -29,7 +28,7 @@ from hdr_responder.cli.parameters import group
 NAME = "hdr-responder"
 
 app = group("Answers alerts the way a careful senior on-call engineer would.")
-for module in (service, check, plan, schema, doctor, controls, postmortem, report):
+for module in (service, check, plan, schema, controls, postmortem, report):
     module.register(app)
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(runs.app, name="runs")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -28,6 +28,7 @@ from hdr_responder.actions.contract import (
     StepContext,
 )
 from hdr_responder.documents.playbooks import CompiledStep
+from hdr_responder.domain.durations import format_duration
 from hdr_responder.domain.guards import PauseState
 from hdr_responder.domain.ports.store import Job
 from hdr_responder.domain.runs import Run, RunStatus, Step, StepStatus, Verification
@@ -294,7 +295,8 @@ class Executor:
                 step.undo_at = now + after
                 told.ledger.wake(Job.UNDO, str(run.id), after=after)
             await told.tx.runs.save_step(run, step)
-            text = f"Step {step.step_id}: {status}" + (f" ({error or note})" if error or note else "")
+            said = "; ".join(part for part in (error, note, _told(result)) if part)
+            text = f"Step {step.step_id}: {status}" + (f" ({said})" if said else "")
             detail: dict[str, JsonValue] = {"action": step.action}
             if result:
                 detail["result"] = result
@@ -325,9 +327,20 @@ class Executor:
             run.verify_until = told.ledger.now + verify.within
             run.next_check_at = told.ledger.now
             await told.tx.runs.save(run)
-            text = f"Steps done; verifying for up to {verify.within}: {'; '.join(run.plan.verify)}"
+            text = f"Steps done; verifying for up to {format_duration(verify.within)}: {'; '.join(run.plan.verify)}"
             told.ledger.entry(told.incident, EntryKind.VERIFYING, text[:1000], run_id=run.id)
             told.ledger.wake(Job.VERIFY, str(run.id))
+
+
+def _told(result: Mapping[str, JsonValue] | None) -> str:
+    """Return a step's result in one line for people: its own summary, else its plain values."""
+    if not result:
+        return ""
+    summary = result.get("summary")
+    if isinstance(summary, str):
+        return summary
+    plain = {k: v for k, v in result.items() if isinstance(v, str | int | float) and v != ""}
+    return ", ".join(f"{k} {v}" for k, v in plain.items())
 
 
 def _dump(result: Result | None) -> dict[str, JsonValue]:

@@ -77,7 +77,9 @@ class Ledger:
         self._messages.append((incident, self._lanes.pager, NotificationKind.PAGE, payload))
 
     def page_state(self, incident: Incident, kind: NotificationKind) -> None:
-        """Tell the pager that the incident was acknowledged or resolved."""
+        """Tell the pager that the incident was acknowledged or resolved, if it was paged."""
+        if incident.paged_at is None:
+            return
         self._messages.append((incident, self._lanes.pager, kind, {"episode": incident.episode}))
 
     def test_messages(self) -> None:

@@ -181,7 +181,7 @@ def refusals(verdicts: Sequence[GuardVerdict]) -> tuple[str, ...]:
 def planned_line(step: PlannedStep) -> str:
     """Return what a step would do and to what."""
     target = f" on {one_line(step.target.title, NAME_LIMIT)}" if step.target else ""
-    return f"{one_line(step.summary) or step.action}{target}"
+    return f"{one_line(step.summary).rstrip('.') or step.action}{target}"
 
 
 def step_line(step: Step, plan: Plan) -> str:

@@ -257,6 +257,8 @@ class ControlPlane:
             "secure-port": 0,
             "kube-api-qps": 200,
             "kube-api-burst": 400,
+            # kwok sends no heartbeats here: without this the node turns NotReady after a minute.
+            "node-monitor-grace-period": "24h",
         }
 
     def _scheduler_arguments(self) -> dict[str, object]:

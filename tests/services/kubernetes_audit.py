@@ -61,7 +61,7 @@ def _event(entry: Mapping[str, Any]) -> AuditEvent:
     target = entry.get("objectRef", {})
     query = parse_qs(urlsplit(entry["requestURI"]).query)
     return AuditEvent(
-        user=entry["user"]["username"],
+        user=entry["user"].get("username", ""),
         verb=entry["verb"],
         resource=target.get("resource", ""),
         subresource=target.get("subresource", ""),

@@ -106,7 +106,7 @@ def test_api_tokens_have_a_person_and_scopes(load: Load) -> None:
 
 def test_durations_as_people_write_them(load: Load) -> None:
     assert load("alertmanager: {late_window: 1h30m}").alertmanager.late_window == timedelta(minutes=90)
-    assert load(variables={"ALERTMANAGER__MAX_AGE": "90s"}).alertmanager.max_age == timedelta(seconds=90)
+    assert load(variables={"ALERTMANAGER__LATE_WINDOW": "90s"}).alertmanager.late_window == timedelta(seconds=90)
 
 
 def test_every_secret_may_be_in_a_file(load: Load, tmp_path: Path) -> None:

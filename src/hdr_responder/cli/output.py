@@ -17,6 +17,8 @@ from hdr_responder.records.presentation import one_line
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co"})
 _CELL = 200
+_LAST = 30
+"""Characters that the last column has at least, also where a terminal is narrower."""
 
 
 def say(text: str) -> None:
@@ -40,10 +42,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty:
         note(empty)
         return
     cells = [[one_line(cell, _CELL) for cell in row] for row in rows]
-    if sys.stdout.isatty():
-        _print_rich(columns, cells)
-        return
     widths = [max(len(line[i]) for line in (columns, *cells)) for i in range(len(columns))]
+    if sys.stdout.isatty():
+        _print_rich(columns, cells, widths)
+        return
     for line in (columns, *cells):
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
@@ -68,14 +70,19 @@ def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode()
 
 
-def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
+    """Draw a table in which only the last column is folded: ids and times stay whole, to be copied."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for column in columns[:-1]:
+        table.add_column(column, no_wrap=True)
+    table.add_column(columns[-1], overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    console = Console()
+    needed = sum(width + 2 for width in widths[:-1]) + min(widths[-1], _LAST)
+    console.width = max(console.width, needed)
+    console.print(table)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Annotated, TypeVar
 
 import typer
+from pydantic_core import PydanticCustomError
 
 from hdr_responder.domain.durations import parse_duration
 from hdr_responder.domain.incidents import parse_ref
@@ -39,7 +40,7 @@ def reading(read: Callable[[str], T]) -> Callable[[str], T]:
         try:
             return read(text)
         except InvalidInputError as error:
-            raise ValueError(error.detail) from None
+            raise PydanticCustomError("refused", "{why}", {"why": error.detail}) from None
 
     return parse
 

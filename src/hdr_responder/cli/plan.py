@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,10 +57,7 @@ def plan(
     *,
     playbook: Annotated[str, typer.Argument(help="The playbook's name.")],
     alert: Annotated[
-        Path,
-        typer.Option(
-            exists=True, dir_okay=False, allow_dash=True, metavar="FILE", help="What Alertmanager delivers; - reads it."
-        ),
+        Path, typer.Option(exists=True, dir_okay=False, metavar="FILE", help="What Alertmanager delivers, as JSON.")
     ],
     config: ConfigDir = None,
     playbooks: PlaybooksDir = None,
@@ -91,7 +87,7 @@ def plan(
 
 def _read(path: Path) -> bytes:
     try:
-        return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise PermanentError(f"{path} cannot be read: {error.strerror or type(error).__name__}") from error
 

@@ -1,4 +1,4 @@
-"""What intake, triage and planning would make of a delivery, in memory: no database, no clock, nothing asked outside."""
+"""What intake, triage and planning would make of a delivery: in memory, without a clock, asking nothing outside."""
 
 from __future__ import annotations
 
@@ -99,7 +99,9 @@ def _why_not(
     firing = [r for r in opened if r.firing]
     if not firing:
         return f"{playbook.name} would not run: none of the alerts fires"
-    other = next((c[0].name for r in firing if (c := planner.choose(documents.playbooks, r.firing, r.incident.priority))), None)
+    other = next(
+        (c[0].name for r in firing if (c := planner.choose(documents.playbooks, r.firing, r.incident.priority))), None
+    )
     instead = f"; {other} would" if other else "; no other playbook would either"
     model = playbook.model
     if model.environments is not None and environment not in model.environments:
@@ -113,4 +115,3 @@ def _why_not(
         f"{playbook.name} would not run: the incident is {incident.priority} ({incident.priority_reason}), "
         f"and it is for {wanted}{instead}"
     )
-

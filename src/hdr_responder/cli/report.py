@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hdr_responder.records.reports import RunsReport, WouldHaveDone
 
 MOST_RUNS = 10_000
+WEEK = timedelta(days=7)
 
 
 def register(app: typer.Typer) -> None:
@@ -25,9 +26,9 @@ def register(app: typer.Typer) -> None:
 
 def report(
     *,
-    since: Annotated[timedelta, typer.Option(parser=period, metavar="DURATION", help="How far back.")] = timedelta(
-        days=7
-    ),
+    since: Annotated[
+        timedelta | None, typer.Option(parser=period, metavar="DURATION", show_default="7d", help="How far back.")
+    ] = None,
     would_have_done: Annotated[
         bool, typer.Option("--would-have-done", help="List what was only observed, step by step.")
     ] = False,
@@ -39,10 +40,11 @@ def report(
         from hdr_responder.records.reports import runs_report
 
         until = session.clock.now()
-        found = await session.records.runs_between(until - since, until, MOST_RUNS)
+        begin = until - (since or WEEK)
+        found = await session.records.runs_between(begin, until, MOST_RUNS)
         if len(found) == MOST_RUNS:
             note(f"Only the first {MOST_RUNS} runs are counted; choose a shorter period.")
-        return runs_report(found, since=until - since, until=until)
+        return runs_report(found, since=begin, until=until)
 
     made = in_session(read)
     if as_json:

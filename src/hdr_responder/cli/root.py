@@ -13,6 +13,7 @@ from hdr_responder.cli import (
     check,
     controls,
     deliveries,
+    doctor,
     incidents,
     plan,
     postmortem,
@@ -28,7 +29,7 @@ from hdr_responder.cli.parameters import group
 NAME = "hdr-responder"
 
 app = group("Answers alerts the way a careful senior on-call engineer would.")
-for module in (service, check, plan, schema, controls, postmortem, report):
+for module in (service, check, plan, schema, doctor, controls, postmortem, report):
     module.register(app)
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(runs.app, name="runs")
@@ -45,7 +46,8 @@ def _version(*, wanted: bool) -> None:
 def root(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=lambda wanted: _version(wanted=wanted), is_eager=True, help="Print it.")
+        bool,
+        typer.Option("--version", callback=lambda wanted: _version(wanted=wanted), is_eager=True, help="Print it."),
     ] = False,
 ) -> None:
     """Answers alerts the way a careful senior on-call engineer would.

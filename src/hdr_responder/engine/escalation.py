@@ -45,11 +45,22 @@ class Escalation:
         ledger.entry(incident, EntryKind.PAGED, f"Paged: {reason}"[:500])
         ledger.page(incident, reason)
 
+    def pages(self, incident: Incident) -> bool:
+        """Tell whether incidents of this priority wake anybody."""
+        return self._policy.page_after(incident.priority) is not None
+
+    def verified(self, incident: Incident) -> None:
+        """Drop what would have woken people for an incident that automation has proved to have remedied."""
+        incident.escalate_at = None
+        rule = self._policy.paging.get(incident.priority)
+        if rule is not None and rule.unless == "verified":
+            incident.page_at = None
+
     def escalate(self, incident: Incident, ledger: Ledger, reason: str) -> None:
         """Hand the incident to a person because automation or waiting did not do; it pages where its priority does."""
         ledger.entry(incident, EntryKind.ESCALATED, f"Escalated: {reason}"[:500])
         ledger.say(incident, f"Needs a person: {reason}"[:2000])
-        if incident.status.is_open and self._policy.page_after(incident.priority) is not None:
+        if incident.status.is_open and self.pages(incident):
             self.page_now(incident, ledger, reason)
 
 
@@ -63,7 +74,7 @@ class Deadlines:
         self._clock = clock
 
     async def process(self) -> None:
-        """Page and escalate what is due; bounded, the sweep brings the rest."""
+        """Page and escalate what is due, at most `MAX_DUE`; another job brings the rest."""
         async with self._store.transaction() as tx:
             now = self._clock.now()
             ledger = Ledger(self._lanes, now)
@@ -74,8 +85,16 @@ class Deadlines:
                 if incident.escalate_at and incident.escalate_at <= now:
                     incident.escalate_at = None
                     if incident.status is IncidentStatus.TRIGGERED:
-                        self._escalation.escalate(incident, ledger, "nobody has acknowledged it in time")
-                        ledger.page(incident, f"{incident.title}: not acknowledged")
+                        self._unanswered(incident, ledger)
             if due:
                 await tx.incidents.update(due)
                 await ledger.flush(tx)
+            if len(due) == MAX_DUE:
+                await tx.wake(Job.DEADLINE)
+
+    def _unanswered(self, incident: Incident, ledger: Ledger) -> None:
+        """Escalate; where somebody was woken before and has not answered, they are woken once more."""
+        again = incident.paged_at is not None and self._escalation.pages(incident)
+        self._escalation.escalate(incident, ledger, "nobody has acknowledged it in time")
+        if again:
+            ledger.page(incident, f"{incident.title}: not acknowledged")

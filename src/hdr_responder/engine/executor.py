@@ -9,64 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import TypeVar
+from collections.abc import Mapping
 
 import structlog
 from pydantic import JsonValue
 
-from hdr_responder.actions.contract import (
-    AnyMutation,
-    Observed,
-    Parameters,
-    Read,
-    Result,
-    Seen,
-    State,
-    StepContext,
-)
+from hdr_responder.actions.contract import Parameters, Read, Result, StepContext
 from hdr_responder.documents.playbooks import CompiledStep
 from hdr_responder.domain.durations import format_duration
-from hdr_responder.domain.guards import PauseState
 from hdr_responder.domain.ports.store import Job
-from hdr_responder.domain.runs import Run, RunStatus, Step, StepStatus, Verification
+from hdr_responder.domain.runs import GuardVerdict, Run, RunStatus, Step, StepStatus, Verification
 from hdr_responder.domain.timeline import EntryKind
+from hdr_responder.engine.changing import Change, Changer, Outcome, Sleep, limited
 from hdr_responder.engine.frozen import FrozenRun
-from hdr_responder.engine.workbench import Telling, UnrecordedError, Workbench
-from hdr_responder.errors import AmbiguousError, ConfigError, FencedError, HdrError, TemporaryError
+from hdr_responder.engine.holding import Holding
+from hdr_responder.engine.lease import LeaseSettings, held
+from hdr_responder.engine.telling import Telling
+from hdr_responder.engine.workbench import UnrecordedError, Workbench
+from hdr_responder.errors import ConfigError, FencedError, HdrError, TemporaryError
 
 log = structlog.get_logger(__name__)
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseSettings:
-    """How long a lease lasts; it is renewed at a third of it. Another worker takes over after at most ``duration``."""
-
-    duration: timedelta = timedelta(seconds=12)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One mutating step with all that it takes."""
-
-    run: Run
-    compiled: CompiledStep
-    step: Step
-    ctx: StepContext
-    params: Parameters
-
-    @property
-    def mutation(self) -> AnyMutation:
-        """The action."""
-        assert self.compiled.mutation is not None
-        return self.compiled.mutation
-
-
-class LeaseLostError(FencedError):
-    """Another worker holds the run now: this one stops, writing nothing."""
 
 
 class RunStoppedError(HdrError):
@@ -76,9 +38,11 @@ class RunStoppedError(HdrError):
 class Executor:
     """Executes runs."""
 
-    def __init__(self, bench: Workbench, lease: LeaseSettings | None = None) -> None:
+    def __init__(self, bench: Workbench, lease: LeaseSettings | None = None, *, sleep: Sleep = asyncio.sleep) -> None:
         self._bench = bench
         self._lease = lease or LeaseSettings()
+        self._sleep = sleep
+        self._holding = Holding(escalation=bench.escalation, measures=bench.measures)
         self.draining = asyncio.Event()
         """Set on shutdown: the running step finishes, the rest is handed over."""
 
@@ -92,37 +56,17 @@ class Executor:
             run = await tx.runs.get(run_id)
         with structlog.contextvars.bound_contextvars(run=str(run_id), incident=f"INC-{run.incident_id}"):
             try:
-                await self._held(run)
-            except FencedError as error:
+                await held(self._work(run), run, bench, self._lease)
+            except (FencedError, UnrecordedError) as error:
+                # Whoever holds the lease next observes what was begun; the sweep finds the run when the lease is over.
                 log.warning("run_lost", reason=str(error))
                 return
             except RunStoppedError as stopped:
                 log.info("run_stopped", reason=str(stopped))
             async with bench.store.transaction() as tx:
+                if self.draining.is_set() and run.status is RunStatus.RUNNING:
+                    await tx.wake(Job.RUN, [str(run_id)])
                 await tx.runs.release_lease(run_id, bench.owner, fence)
-
-    async def _held(self, run: Run) -> None:
-        """Work under the lease; when renewing fails the work is cancelled before another worker may begin."""
-        work = asyncio.create_task(self._work(run))
-        keep = asyncio.create_task(self._keep_lease(run))
-        try:
-            done, _ = await asyncio.wait({work, keep}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in (work, keep):
-                task.cancel()
-            await asyncio.gather(work, keep, return_exceptions=True)
-
-    async def _keep_lease(self, run: Run) -> None:
-        pause = self._lease.duration.total_seconds() / 3
-        while True:
-            await asyncio.sleep(pause)
-            async with asyncio.timeout(pause):
-                async with self._bench.store.transaction() as tx:
-                    held = await tx.runs.renew(run.id, self._bench.owner, run.fence, self._lease.duration)
-            if not held:
-                raise LeaseLostError(f"run {run.id}: the lease was lost")
 
     async def _work(self, run: Run) -> None:
         if run.status is not RunStatus.RUNNING:
@@ -156,147 +100,103 @@ class Executor:
         ctx = self._bench.context(run, frozen, step.step_id)
         try:
             if step.status is StepStatus.PENDING:
-                await self._before(run)
+                await self._before(run, step)
                 if compiled.when is not None and not compiled.when.evaluate(values):
-                    return await self._record(run, step, StepStatus.SKIPPED, error=f"not needed: {compiled.when.text}")
+                    skipped = Outcome(status=StepStatus.SKIPPED, error=f"not needed: {compiled.when.text}")
+                    return await self._record(run, compiled, step, skipped)
             params = compiled.parameters(values)
             step.parameters = params.model_dump(mode="json")
-            await self._act(run, compiled, step, ctx, params)
+            outcome = await self._act(run, compiled, step, ctx, params)
         except (FencedError, RunStoppedError, UnrecordedError):
             raise
         except HdrError as error:
-            await self._record(run, step, StepStatus.FAILED, error=str(error))
-        except TimeoutError:
-            limit = compiled.timeout.total_seconds()
-            await self._record(run, step, StepStatus.FAILED, error=f"no answer within {limit:g} s")
+            outcome = Outcome(status=StepStatus.FAILED, error=str(error))
         except Exception as error:
             log.exception("step_crashed", step=step.step_id)
-            status = StepStatus.AMBIGUOUS if step.state is not None else StepStatus.FAILED
-            await self._record(run, step, status, error=f"unexpected {type(error).__name__}: {error}"[:500])
+            outcome = Outcome(status=StepStatus.FAILED, error=f"unexpected {type(error).__name__}: {error}"[:500])
+        await self._record(run, compiled, step, outcome)
 
-    async def _act(self, run: Run, compiled: CompiledStep, step: Step, ctx: StepContext, params: Parameters) -> None:
-        attempts = compiled.model.retry.attempts if compiled.model.retry else 1
+    async def _act(self, run: Run, compiled: CompiledStep, step: Step, ctx: StepContext, params: Parameters) -> Outcome:
+        """Do the step, again after a failure that may pass, as often as its author allows."""
+        retry = compiled.model.retry
+        attempts = retry.attempts if retry else 1
         for attempt in range(1, attempts + 1):
             try:
                 if isinstance(compiled.action, Read):
-                    result = await self._limited(compiled, compiled.action.execute(ctx, params))
-                    return await self._record(run, step, StepStatus.SUCCEEDED, result=_dump(result))
-                return await self._mutate(Change(run=run, compiled=compiled, step=step, ctx=ctx, params=params))
+                    result = await limited(compiled, compiled.action.execute(ctx, params))
+                    return Outcome(status=StepStatus.SUCCEEDED, result=result)
+                return await self._change(Change(run=run, compiled=compiled, step=step, ctx=ctx, params=params))
             except TemporaryError as error:
-                if attempt == attempts:
+                if retry is None or attempt == attempts:
                     raise
                 log.warning("step_retried", step=step.step_id, attempt=attempt, error=str(error))
-            assert compiled.model.retry is not None
-            await asyncio.sleep(compiled.model.retry.delay.total_seconds())
+            await self._sleep(retry.delay.total_seconds())
+            await self._before(run, step)
+        raise AssertionError("every attempt returns or raises")
 
-    async def _mutate(self, change: Change) -> None:
+    async def _change(self, change: Change) -> Outcome:
         """Change the target once. A step without ``state`` has never called `execute`."""
-        ctx, params, step, mutation = change.ctx, change.params, change.step, change.mutation
+        changer, step = Changer(self._bench, self._sleep), change.step
         if step.status is StepStatus.PENDING:
-            await self._limited(change.compiled, mutation.dry_run(ctx, params))
-            await self._mark_started(change.run, step)
-        await self._limited(change.compiled, mutation.claim(ctx, params))
-        if step.state is None:
-            captured = await self._limited(change.compiled, mutation.capture(ctx, params))
-            step.state = captured
-            async with self._bench.recording() as tx:
-                await tx.runs.save_step(change.run, step)
-        elif await self._settled(change, step.state):
-            return
-        try:
-            result = await self._limited(change.compiled, mutation.execute(ctx, params, step.state))
-        except (TemporaryError, AmbiguousError, TimeoutError) as error:
-            if not await self._settled(change, step.state):
-                raise TemporaryError(f"{error or 'no answer in time'}; nothing was changed") from error
-            return
-        after = change.compiled.model.for_
-        await self._record(change.run, step, StepStatus.SUCCEEDED, result=_dump(result), after=after)
+            await limited(change.compiled, change.mutation.dry_run(change.ctx, change.params))
+        elif step.state is not None:
+            settled = await changer.settled(change, step.state)
+            if settled is not None:
+                return settled
+        await self._before(change.run, step, starts=True)
+        return await changer.execute(change, await changer.prepare(change))
 
-    async def _settled(self, change: Change, state: State) -> bool:
-        """Observe whether a change that was begun took effect; False means that it provably did not."""
-        try:
-            observed = await self._limited(change.compiled, change.mutation.observe(change.ctx, change.params, state))
-        except (TemporaryError, TimeoutError) as error:
-            observed = Observed[Result](seen=Seen.UNKNOWN, detail=f"it could not be observed: {error}")
-        if observed.seen is Seen.NO_EFFECT:
-            return False
-        if observed.seen is Seen.TOOK_EFFECT:
-            note = f"observed that it took effect {observed.detail}".strip()
-            result, after = _dump(observed.result), change.compiled.model.for_
-            await self._record(change.run, change.step, StepStatus.SUCCEEDED, result=result, after=after, note=note)
-        else:
-            error_text = f"it may or may not have taken effect: {observed.detail}"
-            await self._record(change.run, change.step, StepStatus.AMBIGUOUS, error=error_text)
-        return True
+    async def _before(self, run: Run, step: Step, *, starts: bool = False) -> None:
+        """Stop here when draining, cancelled or paused; else, where the step ``starts`` a change, commit that.
 
-    async def _limited(self, compiled: CompiledStep, work: Awaitable[T]) -> T:
-        async with asyncio.timeout(compiled.timeout.total_seconds()):
-            return await work
-
-    async def _before(self, run: Run) -> None:
-        """Before a step begins: hand over when draining, end when cancelled, wait when paused."""
+        The pause switch is read under its share lock, so that after a pause returned nothing gets past here.
+        """
         if self.draining.is_set():
-            await self._bench.wake_run(run, Job.RUN)
             raise RunStoppedError("handed over: this worker is shutting down")
         async with self._bench.telling(run) as told:
-            present = await told.tx.runs.get(run.id, lock=True)
             pause = await told.tx.controls.pause_state()
-            if present.cancel_requested_by:
-                await self._bench.end(told, run, RunStatus.CANCELLED, f"cancelled by {present.cancel_requested_by}")
+            if run.cancel_requested_by:
+                await self._cancel(told, run, step)
             elif pause.engaged:
-                await self._pause(told, run, pause)
+                reason = f"automation is paused by {pause.by or 'somebody'}"
+                await self._holding.hold(told, run, [GuardVerdict(guard="pause", allowed=False, reason=reason)])
+            elif starts and step.status is StepStatus.PENDING:
+                await self._mark_started(told, run, step)
         if run.status is not RunStatus.RUNNING:
             raise RunStoppedError(run.reason)
 
-    async def _pause(self, told: Telling, run: Run, pause: PauseState) -> None:
-        """Stop between steps; the run keeps its targets and goes on after a resume, when the guards agree."""
-        run.status, run.reason = RunStatus.HELD, f"pause: automation is paused by {pause.by or 'somebody'}"
-        await told.tx.runs.save(run)
-        text = f"{run.playbook} stops: {run.reason}"
-        told.ledger.entry(told.incident, EntryKind.GUARD_REFUSED, text, run_id=run.id)
+    async def _cancel(self, told: Telling, run: Run, step: Step) -> None:
+        why = f"cancelled by {run.cancel_requested_by}"
+        if step.status is StepStatus.STARTED:
+            step.status, step.ended_at, step.error = StepStatus.FAILED, told.ledger.now, f"not done: {why}"
+            await told.tx.runs.save_step(run, step)
+        await self._bench.end(told, run, RunStatus.CANCELLED, why)
 
-    async def _mark_started(self, run: Run, step: Step) -> None:
-        """Commit "started", under the pause switch's share lock: after a pause returned nothing gets past here."""
-        async with self._bench.telling(run) as told:
-            pause = await told.tx.controls.pause_state()
-            if pause.engaged:
-                await self._pause(told, run, pause)
-            else:
-                step.status, step.started_at = StepStatus.STARTED, told.ledger.now
-                await told.tx.runs.save_step(run, step)
-                title = next((s.target.title for s in run.plan.steps if s.id == step.step_id and s.target), "")
-                told.ledger.entry(
-                    told.incident,
-                    EntryKind.STEP_STARTED,
-                    f"Step {step.step_id}: {step.action} on {title}",
-                    run_id=run.id,
-                    detail={"parameters": step.parameters},
-                )
-        if run.status is not RunStatus.RUNNING:
-            raise RunStoppedError(run.reason)
+    async def _mark_started(self, told: Telling, run: Run, step: Step) -> None:
+        step.status, step.started_at = StepStatus.STARTED, told.ledger.now
+        await told.tx.runs.save_step(run, step)
+        title = next((s.target.title for s in run.plan.steps if s.id == step.step_id and s.target), "")
+        told.ledger.entry(
+            told.incident,
+            EntryKind.STEP_STARTED,
+            f"Step {step.step_id}: {step.action} on {title}",
+            run_id=run.id,
+            detail={"parameters": step.parameters},
+        )
 
-    async def _record(
-        self,
-        run: Run,
-        step: Step,
-        status: StepStatus,
-        *,
-        result: dict[str, JsonValue] | None = None,
-        error: str | None = None,
-        after: timedelta | None = None,
-        note: str = "",
-    ) -> None:
+    async def _record(self, run: Run, compiled: CompiledStep, step: Step, outcome: Outcome) -> None:
         """Commit a step's outcome with its timeline entry."""
+        result = _dump(outcome.result)
         async with self._bench.telling(run) as told:
-            now = told.ledger.now
-            step.status, step.result, step.error = status, result, error
+            now, after = told.ledger.now, compiled.model.for_
+            step.status, step.result, step.error = outcome.status, result, outcome.error
             step.started_at, step.ended_at = step.started_at or now, now
-            if after is not None and status is StepStatus.SUCCEEDED:
+            if after is not None and outcome.status is StepStatus.SUCCEEDED:
                 step.undo_at = now + after
                 told.ledger.wake(Job.UNDO, str(run.id), after=after)
             await told.tx.runs.save_step(run, step)
-            said = "; ".join(part for part in (error, note, _told(result)) if part)
-            text = f"Step {step.step_id}: {status}" + (f" ({said})" if said else "")
+            said = "; ".join(part for part in (outcome.error, outcome.note, _told(result)) if part)
+            text = f"Step {step.step_id}: {step.status}" + (f" ({said})" if said else "")
             detail: dict[str, JsonValue] = {"action": step.action}
             if result:
                 detail["result"] = result
@@ -343,5 +243,5 @@ def _told(result: Mapping[str, JsonValue] | None) -> str:
     return ", ".join(f"{k} {v}" for k, v in plain.items())
 
 
-def _dump(result: Result | None) -> dict[str, JsonValue]:
-    return result.model_dump(mode="json") if result is not None else {}
+def _dump(result: Result | None) -> dict[str, JsonValue] | None:
+    return result.model_dump(mode="json") if result is not None else None

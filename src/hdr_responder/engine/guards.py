@@ -10,18 +10,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
+
 from hdr_responder.documents.playbook_document import Guards
 from hdr_responder.domain.alerts import Presence
 from hdr_responder.domain.durations import format_duration
 from hdr_responder.domain.guards import GuardFacts
+from hdr_responder.domain.incidents import Incident
 from hdr_responder.domain.runs import GuardVerdict, Mode, Run
+
+log = structlog.get_logger(__name__)
 
 STARTS_SEEN_FOR = timedelta(days=7)
 """How far back starts are read for budgets; `check` refuses longer periods."""
 
-
 ASK_AGAIN = timedelta(minutes=1)
-"""When a refusal that only Alertmanager can lift is asked again."""
+"""When a refusal is asked again whose end nothing announces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +33,12 @@ class Question:
     """What a guard is asked about."""
 
     run: Run
+    incident: Incident
+    """The run's incident, locked."""
     rules: Guards
     facts: GuardFacts
+    cap: Mode
+    """The most that the environment allows now; it may have become stricter since the run was planned."""
     presence: Presence
     """What Alertmanager says of the alert, asked just before the transaction."""
 
@@ -68,6 +76,10 @@ def resolved(q: Question) -> GuardVerdict:
     """Nothing starts for an incident that is over."""
     if q.run.requested_by is None and not q.facts.alerts_firing:
         return _verdict("resolved", allowed=False, reason="none of the incident's alerts fires any more")
+    if q.run.episode != q.incident.episode:
+        return _verdict(
+            "resolved", allowed=False, reason="the alert it was for is over; what fires now is planned anew"
+        )
     over = not q.facts.incident_open
     return _verdict("resolved", not over, "the incident is over" if over else "the incident is open")
 
@@ -88,6 +100,10 @@ def approval(q: Question) -> GuardVerdict:
 def _needs_approval(q: Question) -> str | None:
     if q.run.mode is Mode.APPROVE:
         return q.run.plan.mode_reason
+    if q.cap is Mode.APPROVE:
+        return "the environment now asks for it"
+    if q.incident.priority in q.rules.approval.required_for:
+        return f"approval is required for {q.incident.priority}"
     if q.facts.commander:
         return f"{q.facts.commander} has command of the incident"
     if q.facts.uncertain:
@@ -121,7 +137,8 @@ def _age(q: Question) -> GuardVerdict:
     if q.approved:
         return _verdict("staleness", True, f"{heard}, but a person approved")
     limit = format_duration(q.rules.max_age)
-    return _verdict("staleness", False, f"{heard}, over {limit}, and Alertmanager could not be asked: needs approval")
+    reason = f"{heard}, over {limit}, and Alertmanager could not be asked: needs approval"
+    return _verdict("staleness", False, reason, q.now + ASK_AGAIN)
 
 
 def cooldown(q: Question) -> GuardVerdict:
@@ -151,7 +168,8 @@ def target(q: Question) -> GuardVerdict:
     """One run at a time per target."""
     for item in q.facts.targets:
         if item.held_by_run is not None and item.held_by_run != str(q.run.id):
-            return _verdict("target", False, f"run {item.held_by_run[:8]} is working on {item.key}")
+            reason = f"run {item.held_by_run[:8]} is working on {item.key}"
+            return _verdict("target", False, reason, q.now + ASK_AGAIN)
     return _verdict("target", allowed=True, reason="nothing else works on the target")
 
 
@@ -160,8 +178,27 @@ GUARDS: tuple[Guard, ...] = (pause, hold, resolved, approval, staleness, cooldow
 
 
 def ask(question: Question) -> tuple[GuardVerdict, ...]:
-    """Ask every guard."""
-    return tuple(guard(question) for guard in GUARDS)
+    """Ask every guard; one that cannot decide refuses."""
+    return tuple(_answer(guard, question) for guard in GUARDS)
+
+
+def unreadable(error: Exception, now: datetime) -> GuardVerdict:
+    """Return the refusal for facts that could not be read: what cannot be read blocks."""
+    return _verdict("facts", False, f"what the guards ask could not be read: {error}"[:500], now + ASK_AGAIN)
+
+
+def is_over(verdict: GuardVerdict) -> bool:
+    """Tell whether this refusal says that the run is no longer needed, rather than that it has to wait."""
+    return verdict.guard == "resolved" and not verdict.allowed and verdict.ask_again_at is None
+
+
+def _answer(guard: Guard, question: Question) -> GuardVerdict:
+    try:
+        return guard(question)
+    except Exception as error:
+        name = guard.__name__
+        log.exception("guard_failed", guard=name)
+        return _verdict(name, False, f"it could not be decided ({type(error).__name__})", question.now + ASK_AGAIN)
 
 
 def _verdict(guard: str, allowed: bool, reason: str, ask_again_at: datetime | None = None) -> GuardVerdict:

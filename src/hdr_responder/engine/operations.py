@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 
 from hdr_responder.documents.catalogue import Documents
@@ -16,14 +16,17 @@ from hdr_responder.domain.notifications import NotificationKind
 from hdr_responder.domain.ports.store import Job, Store
 from hdr_responder.domain.runs import ACTIVE, WAITING, Approval, Run, RunStatus
 from hdr_responder.domain.timeline import EntryKind
-from hdr_responder.engine.ledger import Lanes, Ledger
+from hdr_responder.engine.ledger import Lanes
 from hdr_responder.engine.measures import Measures
+from hdr_responder.engine.settling import give_back_targets
 from hdr_responder.engine.starter import Starter
-from hdr_responder.engine.workbench import WAITING_ASKED, Telling
+from hdr_responder.engine.telling import Telling, telling
 from hdr_responder.errors import ConflictError, ForbiddenError, InvalidInputError
 
 NOTE_MAX = 4000
 HOLD_MAX = timedelta(days=7)
+WAITING_ASKED = 1000
+"""How many waiting runs are asked again when a switch is released; the others expire and go to a person."""
 
 
 class PeopleOperations:
@@ -52,8 +55,11 @@ class PeopleOperations:
         async with self._telling(incident_id) as told:
             incident = told.incident
             if incident.acknowledged_at is None or incident.status is IncidentStatus.TRIGGERED:
-                incident.move(IncidentStatus.ACKNOWLEDGED, at=told.ledger.now, by=by)
-                incident.escalate_at = None
+                if incident.status is IncidentStatus.MITIGATED:
+                    incident.acknowledged_at, incident.acknowledged_by = told.ledger.now, by
+                else:
+                    incident.move(IncidentStatus.ACKNOWLEDGED, at=told.ledger.now, by=by)
+                incident.page_at = incident.escalate_at = None
                 told.ledger.entry(incident, EntryKind.ACKNOWLEDGED, f"Acknowledged by {by}", actor=by)
                 told.ledger.page_state(incident, NotificationKind.PAGE_ACK)
                 news = True
@@ -115,7 +121,8 @@ class PeopleOperations:
             run.status, run.reason, run.ended_at = RunStatus.DENIED, f"denied by {by}", told.ledger.now
             run.ask_again_at = run.expires_at = None
             await told.tx.runs.save(run)
-            await told.tx.runs.release_targets(run.id)
+            await give_back_targets(told.tx, told.ledger, run.id)
+            self._measures.run_ended(run)
             told.ledger.entry(
                 told.incident, EntryKind.DENIED, f"{run.playbook} denied by {by}", actor=by, run_id=run.id
             )
@@ -130,7 +137,8 @@ class PeopleOperations:
             if run.status in WAITING:
                 run.status, run.reason, run.ended_at = RunStatus.CANCELLED, f"cancelled by {by}", told.ledger.now
                 run.ask_again_at = run.expires_at = None
-                await told.tx.runs.release_targets(run.id)
+                await give_back_targets(told.tx, told.ledger, run.id)
+                self._measures.run_ended(run)
             await told.tx.runs.save(run)
             text = f"{by} asked to cancel {run.playbook}"
             told.ledger.entry(told.incident, EntryKind.NOTE, text, actor=by, run_id=run.id)
@@ -180,25 +188,15 @@ class PeopleOperations:
         if by not in members:
             raise ForbiddenError(f"only group {group} may approve {run.playbook}; {by} is not of it")
 
-    @asynccontextmanager
-    async def _telling(self, incident_id: int) -> AsyncIterator[Telling]:
-        async with self._store.transaction() as tx:
-            incident = await tx.incidents.get(incident_id, lock=True)
-            ledger = Ledger(self._lanes, self._clock.now())
-            yield Telling(tx=tx, incident=incident, ledger=ledger)
-            await tx.incidents.update([incident])
-            await ledger.flush(tx)
+    def _telling(self, incident_id: int) -> AbstractAsyncContextManager[Telling]:
+        return telling(self._store, self._lanes, self._clock, incident_id)
 
     @asynccontextmanager
     async def _telling_run(self, run_id: uuid.UUID) -> AsyncIterator[tuple[Telling, Run]]:
         async with self._store.transaction() as tx:
             incident_id = (await tx.runs.get(run_id)).incident_id
-            incident = await tx.incidents.get(incident_id, lock=True)
-            run = await tx.runs.get(run_id, lock=True)
-            ledger = Ledger(self._lanes, self._clock.now())
-            yield Telling(tx=tx, incident=incident, ledger=ledger), run
-            await tx.incidents.update([incident])
-            await ledger.flush(tx)
+        async with self._telling(incident_id) as told:
+            yield told, await told.tx.runs.get(run_id, lock=True)
 
 
 def _short(run: Run) -> str:

@@ -46,6 +46,11 @@ class Planner:
         self._services = services
         self._automation = automation
 
+    @property
+    def cap(self) -> Mode:
+        """The most that the environment allows."""
+        return self._automation.cap
+
     def choose(
         self, playbooks: Sequence[CompiledPlaybook], alerts: Sequence[Occurrence], priority: Priority
     ) -> tuple[CompiledPlaybook, Occurrence] | None:

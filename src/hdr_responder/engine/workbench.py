@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+import structlog
+
 from hdr_responder.actions.contract import Fence, Read, Registry, StepContext
 from hdr_responder.domain.clock import Clock, NewId
-from hdr_responder.domain.incidents import Incident, IncidentStatus, parse_ref
+from hdr_responder.domain.incidents import IncidentStatus, parse_ref
 from hdr_responder.domain.ports.artifacts import ArtifactBytes
 from hdr_responder.domain.ports.store import Job, Store, Transaction
 from hdr_responder.domain.ports.systems import Systems
@@ -20,26 +22,19 @@ from hdr_responder.domain.timeline import EntryKind
 from hdr_responder.engine.escalation import Escalation
 from hdr_responder.engine.evidence import IncidentEvidence
 from hdr_responder.engine.frozen import FrozenRun
-from hdr_responder.engine.ledger import Lanes, Ledger
+from hdr_responder.engine.ledger import Lanes
 from hdr_responder.engine.measures import Measures
-from hdr_responder.errors import HdrError, TemporaryError
+from hdr_responder.engine.settling import give_back_targets
+from hdr_responder.engine.telling import Telling, telling
+from hdr_responder.errors import ConfigError, FencedError, HdrError
+
+log = structlog.get_logger(__name__)
 
 ESCALATE = "incident.escalate"
-WAITING_ASKED = 100
-"""How many waiting runs are asked again when one ends."""
 
 
 class UnrecordedError(HdrError):
-    """The store could not be reached: what was done is not recorded yet, and whoever takes over observes it first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Telling:
-    """A transaction on one run: its incident, locked, and the ledger that is written at the end."""
-
-    tx: Transaction
-    incident: Incident
-    ledger: Ledger
+    """The store did not take it: what was done is not recorded yet, and whoever takes over observes it first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,23 +57,28 @@ class Workbench:
     async def recording(self) -> AsyncIterator[Transaction]:
         """Open a transaction whose failure is never taken for a failure of the action that it records.
 
-        Raises UnrecordedError when the store cannot be reached.
+        Raises UnrecordedError when the store does not take it, FencedError when another worker holds the run.
         """
         try:
             async with self.store.transaction() as tx:
                 yield tx
-        except TemporaryError as error:
+        except FencedError:
+            raise
+        except HdrError as error:
             raise UnrecordedError(str(error)) from error
 
     @asynccontextmanager
     async def telling(self, run: Run) -> AsyncIterator[Telling]:
-        """Open a transaction on a run; what is told is committed with what is changed. Raises as `recording`."""
-        async with self.recording() as tx:
-            incident = await tx.incidents.get(run.incident_id, lock=True)
-            ledger = Ledger(self.lanes, self.clock.now())
-            yield Telling(tx=tx, incident=incident, ledger=ledger)
-            await tx.incidents.update([incident])
-            await ledger.flush(tx)
+        """Open a transaction on a run, locked, with what people asked of it since. Raises as `recording`."""
+        try:
+            async with telling(self.store, self.lanes, self.clock, run.incident_id) as told:
+                present = await told.tx.runs.get(run.id, lock=True)
+                run.cancel_requested_by = present.cancel_requested_by
+                yield told
+        except FencedError:
+            raise
+        except HdrError as error:
+            raise UnrecordedError(str(error)) from error
 
     def context(self, run: Run, frozen: FrozenRun, step_id: str) -> StepContext:
         """Return what a step of this run gets."""
@@ -117,6 +117,9 @@ class Workbench:
                 escalated = escalated or reaction.action.name == ESCALATE
             except (HdrError, TimeoutError) as error:
                 outcome = f"failed: {str(error) or 'no answer in time'}"
+            except Exception as error:
+                log.exception("reaction_crashed", action=reaction.action.name)
+                outcome = f"failed: unexpected {type(error).__name__}"
             async with self.telling(run) as told:
                 text = f"On failure: {reaction.action.name} {outcome}"[:1000]
                 told.ledger.entry(told.incident, EntryKind.STEP_ENDED, text, run_id=run.id)
@@ -125,11 +128,10 @@ class Workbench:
     async def end(self, told: Telling, run: Run, status: RunStatus, reason: str, *, escalated: bool = False) -> None:
         """End a run in this transaction: record it, undo what is to be undone, release, tell, escalate if need be."""
         run.status, run.reason, run.ended_at = status, reason, told.ledger.now
-        run.next_check_at = run.verify_until = None
+        run.next_check_at = run.verify_until = run.ask_again_at = run.expires_at = None
         await told.tx.runs.save(run)
-        undoing = await self._schedule_undo(told, run)
-        if not undoing:
-            await self.release(told, run)
+        if not await self._schedule_undo(told, run):
+            await give_back_targets(told.tx, told.ledger, run.id)
         word = run.verification if run.verification is not Verification.NONE else status
         text = f"{run.playbook}: {word}. {reason}"
         told.ledger.entry(told.incident, EntryKind.RUN_ENDED, text[:1000], run_id=run.id)
@@ -140,17 +142,15 @@ class Workbench:
             self.escalation.escalate(told.incident, told.ledger, text[:1000])
         self.measures.run_ended(run)
 
-    async def release(self, told: Telling, run: Run) -> None:
-        """Give the targets back and ask the runs that waited for them."""
-        await told.tx.runs.release_targets(run.id)
-        for waiting in await told.tx.runs.waiting(WAITING_ASKED):
-            told.ledger.wake(Job.START, str(waiting))
-
     async def _schedule_undo(self, told: Telling, run: Run) -> bool:
         """Set the undo times of a run that failed or did not help; the undo job does the work. Return whether any."""
-        frozen = FrozenRun(run, self.registry)
-        failed = run.status is RunStatus.FAILED and run.started_at is not None
-        if not failed or frozen.playbook.model.undo != "on_failure":
+        if run.status is not RunStatus.FAILED or run.started_at is None:
+            return False
+        try:
+            frozen = FrozenRun(run, self.registry)
+        except ConfigError:
+            return False
+        if frozen.playbook.model.undo != "on_failure":
             return False
         steps = await told.tx.runs.steps(run.id)
         undone = [s for s in steps if s.state is not None and frozen.playbook.step(s.step_id).undoes and not s.undone]
@@ -165,7 +165,7 @@ class Workbench:
         incident = told.incident
         if incident.status in {IncidentStatus.TRIGGERED, IncidentStatus.ACKNOWLEDGED}:
             incident.move(IncidentStatus.MITIGATED, at=told.ledger.now, by=None)
-            incident.page_at = incident.escalate_at = None
+            self.escalation.verified(incident)
             told.ledger.entry(incident, EntryKind.MITIGATED, "Mitigated: the remediation was verified")
 
     async def get(self, run_id: uuid.UUID) -> Run:
@@ -194,9 +194,5 @@ class Caller:
 
     async def escalate(self, incident_ref: str, reason: str) -> None:
         """Hand an incident to a person."""
-        async with self._store.transaction() as tx:
-            incident = await tx.incidents.get(parse_ref(incident_ref), lock=True)
-            ledger = Ledger(self._lanes, self._clock.now())
-            self._escalation.escalate(incident, ledger, reason)
-            await tx.incidents.update([incident])
-            await ledger.flush(tx)
+        async with telling(self._store, self._lanes, self._clock, parse_ref(incident_ref)) as told:
+            self._escalation.escalate(told.incident, told.ledger, reason)

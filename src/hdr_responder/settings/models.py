@@ -193,8 +193,6 @@ class AlertmanagerSettings(Section):
     """How long after a resolve a firing with its old start is taken for a late copy."""
     quiet_period: Period = timedelta(hours=24)
     """How long an alert may be unheard of before its incident is taken for over, where Alertmanager cannot be asked."""
-    max_age: Period = timedelta(minutes=10)
-    """How old the last delivery may be for automation to go on while Alertmanager cannot be asked."""
     backlog_limit: Period = timedelta(seconds=60)
     """Age of the oldest unprocessed delivery from which on webhooks answer 503 with Retry-After."""
 

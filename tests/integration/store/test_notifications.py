@@ -9,7 +9,7 @@ import pytest
 
 from hdr_responder.adapters.store.database import PostgresStore
 from hdr_responder.adapters.store.pool import Pool
-from hdr_responder.domain.notifications import Lane, Notification, NotificationKind
+from hdr_responder.domain.notifications import Lane, Notification, NotificationKind, NotificationStatus
 from hdr_responder.domain.ports.store import Message
 from tests.integration.store.samples import MINUTE, NOW, notification, stored_incident
 
@@ -143,6 +143,20 @@ async def test_a_late_worker_does_not_reopen_what_another_delivered(store: Postg
         await tx.notifications.mark_retry(late, "timed out", NOW)
         await tx.notifications.mark_failed(late, "timed out", NOW)
     assert await _claim(store, NOW + 9 * MINUTE) is None
+
+
+async def test_what_became_of_test_messages_is_told(store: PostgresStore) -> None:
+    await _queue(store, notification(None, TEST), notification(None, TEST, lane=Lane.CONSOLE))
+    claimed = await _claim(store)
+    assert claimed is not None
+    async with store.transaction() as tx:
+        await tx.notifications.mark_retry(claimed, "not_in_channel", NOW + MINUTE)
+        told = await tx.notifications.tests(NOW)
+        assert await tx.notifications.tests(NOW + MINUTE) == []
+    assert [(t.lane, t.status, t.attempts, t.error) for t in told] == [
+        (Lane.SLACK, NotificationStatus.PENDING, 1, "not_in_channel"),
+        (Lane.CONSOLE, NotificationStatus.PENDING, 0, None),
+    ]
 
 
 async def test_the_message_of_an_incident_is_remembered(store: PostgresStore, incidents: tuple[int, int]) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from hdr_responder.adapters.store import queue
 from hdr_responder.adapters.store.database import PostgresStore
@@ -22,6 +25,21 @@ from tests.services.postgres import PostgresServer
 pytestmark = pytest.mark.service
 
 DEADLINE_SECONDS = 30.0
+
+ROOT = Path(__file__).parents[3]
+
+ENDLESS_WORKER = """
+import asyncio, sys
+from hdr_responder.adapters.store.queue import Worker
+from hdr_responder.domain.ports.store import Job
+async def endless(key):
+    print("picked", key, flush=True)
+    await asyncio.Event().wait()
+async def main():
+    await Worker(sys.argv[1], {Job.RUN: endless}, {Job.RUN: 1}).start()
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
 
 Start = Callable[..., AbstractAsyncContextManager[Worker]]
 
@@ -221,9 +239,10 @@ async def test_a_handler_that_outlives_the_stop_gives_its_job_back(
 
 
 async def test_the_worker_survives_a_restart_of_the_database(
-    store: PostgresStore, start: Start, postgres_server: PostgresServer
+    store: PostgresStore, start: Start, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A handler that runs through the outage neither ends nor keeps the worker from picking other jobs."""
+    monkeypatch.setattr(queue, "POLL", timedelta(milliseconds=200))
     seen, started = Recorder(), Recorder()
     release = asyncio.Event()
 
@@ -235,7 +254,12 @@ async def test_the_worker_survives_a_restart_of_the_database(
         await _wake(store, Job.RUN, "through")
         await started.until(1)
         assert worker.connected
-        await asyncio.to_thread(postgres_server.restart)
+        with capture_logs() as logs:
+            await asyncio.to_thread(postgres_server.stop)
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while not any("waits for the database" in entry["event"] for entry in logs):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+        await asyncio.to_thread(postgres_server.start)
         assert worker.alive
         async with asyncio.timeout(DEADLINE_SECONDS):
             while True:
@@ -246,6 +270,25 @@ async def test_the_worker_survives_a_restart_of_the_database(
         assert "after" in seen.seen
         assert started.seen == ["through"]
         release.set()
+
+
+async def test_a_job_of_a_killed_worker_is_taken_over_within_twenty_seconds(
+    store: PostgresStore, store_url: str, start: Start
+) -> None:
+    seen = Recorder()
+    killed = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", ENDLESS_WORKER, store_url, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    assert killed.stdout is not None
+    await _wake(store, Job.RUN, "1")
+    assert await killed.stdout.readline() == b"picked 1\n"
+    killed.kill()
+    await killed.wait()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with start({Job.RUN: seen}):
+        assert await seen.until(1) == ["1"]
+    assert loop.time() - began < 20
 
 
 async def test_periodic_work_goes_on_after_failures(start: Start) -> None:

@@ -9,13 +9,16 @@ from dataclasses import replace
 import pytest
 
 from hdr_responder.adapters.store.database import PostgresStore
+from hdr_responder.adapters.store.deliveries import PostgresDeliveries
 from hdr_responder.adapters.store.pool import Pool
+from hdr_responder.adapters.store.session import Session
+from hdr_responder.adapters.store.transact import transact
 from hdr_responder.domain.guards import Hold, PauseState
 from hdr_responder.domain.incidents import IncidentStatus
 from hdr_responder.domain.ports.store import Artifact
 from hdr_responder.domain.priorities import Priority
 from hdr_responder.domain.timeline import EntryKind, TimelineEntry
-from hdr_responder.errors import AdapterError, NotFoundError, TemporaryError
+from hdr_responder.errors import AdapterError, ConflictError, NotFoundError, TemporaryError
 from tests.integration.store.samples import MINUTE, NOW, incident, stored_incident
 
 pytestmark = pytest.mark.service
@@ -59,6 +62,21 @@ async def test_a_reported_reject_stays_rejected(store: PostgresStore, pool: Pool
         await tx.deliveries.mark_processed([rejected], NOW)
         assert await tx.deliveries.unreported_rejects(9) == []
     assert await pool.fetchval("select status from deliveries") == "rejected"
+
+
+async def test_a_parked_delivery_can_wait_again(pool: Pool) -> None:
+    (parked,) = await _deliver(pool, b"1")
+    async with transact(pool) as connection:
+        deliveries = PostgresDeliveries(Session(connection))
+        await deliveries.record_attempt([parked])
+        await deliveries.park(parked, "bad", "alerts", NOW)
+        await deliveries.replay(parked)
+        (waiting,) = await deliveries.waiting(9)
+        assert (waiting.id, waiting.attempts, waiting.error) == (parked, 0, None)
+        with pytest.raises(ConflictError, match="received"):
+            await deliveries.replay(parked)
+        with pytest.raises(NotFoundError):
+            await deliveries.replay(99)
 
 
 async def test_incidents_are_numbered_in_order_and_come_back_as_they_were_saved(store: PostgresStore) -> None:
@@ -201,6 +219,13 @@ async def test_pausing_waits_for_what_is_starting_and_is_not_starved_by_later_st
         assert not pausing.done()
     await pausing
     assert await later
+
+
+async def test_a_pause_by_hand_waits_for_what_is_starting_too(store: PostgresStore, pool: Pool) -> None:
+    async with store.transaction() as starting:
+        await starting.controls.pause_state()
+        with pytest.raises(TimeoutError):
+            await pool.execute("update pause set engaged = true", timeout=0.2)
 
 
 async def test_holds_are_replaced(store: PostgresStore, pool: Pool) -> None:

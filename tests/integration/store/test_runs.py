@@ -81,6 +81,23 @@ async def test_ten_starters_get_one_lock(store: PostgresStore) -> None:
     assert sorted(await asyncio.gather(*(start(r) for r in runs))) == [False] * 9 + [True]
 
 
+async def test_a_start_waits_for_another_one_on_its_target_and_counts_it(store: PostgresStore) -> None:
+    """Otherwise both would count the budget before either of them is in it."""
+    first, second, elsewhere = [await stored_run(store, key) for key in ("x", "x", "y")]
+
+    async def look(at: Run) -> TargetHistory:
+        async with store.transaction() as tx:
+            return (await tx.runs.facts(at, now=NOW, since=NOW)).targets[0]
+
+    async with store.transaction() as starting:
+        await starting.runs.facts(first, now=NOW, since=NOW)
+        looking = asyncio.create_task(look(second))
+        assert (await look(elsewhere)).recent_starts == ()
+        first.status, first.started_at, first.ended_at = RunStatus.COMPLETED, NOW, NOW
+        await starting.runs.save(first)
+    assert (await looking).recent_starts == (NOW,)
+
+
 async def test_locks_are_taken_all_or_none_even_without_facts(store: PostgresStore, pool: Pool) -> None:
     first, second = [await stored_run(store) for _ in range(2)]
     async with store.transaction() as tx:
@@ -174,12 +191,11 @@ async def test_history_counts_other_runs_that_started_on_target_and_effect_group
     )
 
 
-async def test_a_lease_is_taken_by_one_of_ten_and_only_while_running(store: PostgresStore) -> None:
+async def test_a_lease_is_taken_by_one_of_ten(store: PostgresStore) -> None:
     saved = await stored_run(store, status=RunStatus.RUNNING, started_at=NOW)
     taken = await asyncio.gather(*(_lease(store, saved.id, f"w{n}") for n in range(10)))
     assert [fence for fence in taken if fence is not None] == [1]
-    held = await stored_run(store)
-    assert await _lease(store, held.id, "w") is None
+    assert await _lease(store, uuid.uuid4(), "w") is None
 
 
 async def test_a_takeover_fences_the_late_worker(store: PostgresStore, pool: Pool) -> None:

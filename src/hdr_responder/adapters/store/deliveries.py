@@ -11,6 +11,7 @@ from hdr_responder.adapters.store.rows import names, read, text
 from hdr_responder.adapters.store.session import Session
 from hdr_responder.adapters.store.sql import load
 from hdr_responder.domain.deliveries import Delivery
+from hdr_responder.errors import ConflictError, NotFoundError
 
 SQL = load("deliveries")
 COLUMNS = names(Delivery)
@@ -42,6 +43,15 @@ class PostgresDeliveries:
     async def park(self, delivery_id: int, error: str, field: str, at: datetime) -> None:
         """Set one aside with what is wrong with it."""
         await self._session.execute(SQL["park"], delivery_id, text(error), text(field), at)
+
+    async def replay(self, delivery_id: int) -> None:
+        """Let a parked or rejected one wait again; raises NotFoundError, ConflictError when it is neither."""
+        if await self._session.execute(SQL["replay"], delivery_id):
+            return
+        status = await self._session.value(SQL["status"], delivery_id)
+        if status is None:
+            raise NotFoundError(f"delivery {delivery_id} does not exist")
+        raise ConflictError(f"delivery {delivery_id} is {status}: only parked or rejected ones can be replayed")
 
     async def record_attempt(self, ids: Sequence[int]) -> None:
         """Count a failed attempt."""

@@ -10,8 +10,8 @@ import asyncpg
 from hdr_responder.adapters.store.rows import document, names, parsed, pick, read, text
 from hdr_responder.adapters.store.session import Session
 from hdr_responder.adapters.store.sql import load
-from hdr_responder.domain.notifications import Lane, Notification, NotificationKind
-from hdr_responder.domain.ports.store import Message
+from hdr_responder.domain.notifications import Lane, Notification, NotificationKind, NotificationStatus
+from hdr_responder.domain.ports.store import Message, QueuedTest
 
 SQL = load("notifications")
 COLUMNS = names(Notification)
@@ -62,6 +62,18 @@ class PostgresNotifications:
     async def mark_failed(self, notification: Notification, error: str, at: datetime) -> None:
         """Give up on it: it no longer keeps the younger ones of its incident waiting."""
         await self._session.execute(SQL["mark_failed"], notification.id, text(error), at)
+
+    async def tests(self, queued_at: datetime) -> list[QueuedTest]:
+        """Return what became of test messages."""
+        return [
+            QueuedTest(
+                lane=Lane(row["lane"]),
+                status=NotificationStatus(row["status"]),
+                attempts=row["attempts"],
+                error=row["error"],
+            )
+            for row in await self._session.fetch(SQL["tests"], queued_at)
+        ]
 
     async def message(self, incident_id: int, lane: Lane) -> Message | None:
         """Return where the incident's message stands in a lane."""

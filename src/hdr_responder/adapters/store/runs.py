@@ -116,9 +116,9 @@ class PostgresRuns:
         await self._session.execute(SQL["release_targets"], run_id)
 
     async def lease(self, run_id: uuid.UUID, owner: str, duration: timedelta) -> int | None:
-        """Take the lease of a running run and return its new fencing token.
+        """Take the run's lease and return its new fencing token.
 
-        None when a live worker holds it (also when that is ``owner`` itself) or when the run is not running.
+        None when a live worker holds it, also when that is ``owner`` itself.
         """
         fence: int | None = await self._session.value(SQL["lease"], run_id, owner, duration)
         return fence

@@ -18,7 +18,7 @@ from hdr_responder.domain.alerts import Occurrence
 from hdr_responder.domain.deliveries import Delivery
 from hdr_responder.domain.guards import GuardFacts, Hold, PauseState
 from hdr_responder.domain.incidents import Incident
-from hdr_responder.domain.notifications import Lane, Notification
+from hdr_responder.domain.notifications import Lane, Notification, NotificationStatus
 from hdr_responder.domain.runs import Approval, Run, RunStatus, Step
 from hdr_responder.domain.timeline import TimelineEntry
 
@@ -77,6 +77,16 @@ class Message:
     message_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedTest:
+    """A test message and what became of it so far; ``error`` is of the last failed attempt."""
+
+    lane: Lane
+    status: NotificationStatus
+    attempts: int
+    error: str | None
+
+
 class Deliveries(Protocol):
     """Raw inbound requests."""
 
@@ -94,6 +104,13 @@ class Deliveries(Protocol):
 
     async def park(self, delivery_id: int, error: str, field: str, at: datetime) -> None:
         """Record that one cannot be processed; its bytes are kept."""
+        ...
+
+    async def replay(self, delivery_id: int) -> None:
+        """Let a parked or rejected one wait again, as if it had just come.
+
+        Raises NotFoundError, and ConflictError when it waits already or was processed.
+        """
         ...
 
     async def record_attempt(self, ids: Sequence[int]) -> None:
@@ -286,6 +303,10 @@ class Notifications(Protocol):
 
     async def save_message(self, incident_id: int, lane: Lane, message: Message) -> None:
         """Remember where it stands."""
+        ...
+
+    async def tests(self, queued_at: datetime) -> list[QueuedTest]:
+        """Return what became of the test messages that were queued at exactly this time."""
         ...
 
 

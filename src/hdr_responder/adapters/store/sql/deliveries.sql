@@ -29,6 +29,16 @@ update deliveries
 set attempts = attempts + 1
 where id = any ($1::bigint[])
 
+-- name: replay
+update deliveries
+set status = 'received', processed_at = null, error = null, error_field = null, attempts = 0
+where id = $1 and status in ('parked', 'rejected')
+
+-- name: status
+select status
+from deliveries
+where id = $1
+
 -- name: store
 insert into deliveries (source, received_at, body, status)
 select source, received_at, body, 'received'

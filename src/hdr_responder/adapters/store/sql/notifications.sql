@@ -48,6 +48,12 @@ update notifications
 set status = 'failed', sent_at = $3, error = $2
 where id = $1 and status = 'pending'
 
+-- name: tests
+select lane, status, attempts, error
+from notifications
+where kind = 'test' and created_at = $1
+order by id
+
 -- name: message
 select channel, message_id
 from messages

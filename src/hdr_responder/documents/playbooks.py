@@ -267,7 +267,9 @@ class _Compiler:
         if action is None:
             return None
         if action.mutates:
-            message = f"{action.name} changes something; on_failure may only read and tell (the run's own undo takes back)"
+            message = (
+                f"{action.name} changes something; on_failure may only read and tell (the run's own undo takes back)"
+            )
             self.findings.append(Finding(loc=(*at, "action"), message=message, value=action.name))
         arguments = self._keep(compile_arguments(reaction.with_, action.parameters, self.scope, (*at, "with")))
         return CompiledReaction(model=reaction, action=action, with_=arguments) if arguments else None

@@ -92,7 +92,7 @@ def test_database_roles_are_exactly_those_that_the_playbooks_need() -> None:
 
 def test_slack_scopes_are_those_of_the_methods_that_are_called() -> None:
     sources = (ROOT / "src/hdr_responder/adapters/slack").glob("*.py")
-    called = {m for f in sources for m in re.findall(r"\bweb\.(\w+_\w+)\(", f.read_text("utf-8"))}
+    called = {m for f in sources for m in re.findall(r"\bself\.web\.(\w+_\w+)\(", f.read_text("utf-8"))}
     assert called == set(SLACK_SCOPES)
     wanted = set().union(*SLACK_SCOPES.values()) | {"app_mentions:read", "commands"}
     assert set(read("slack-manifest.yaml")["oauth_config"]["scopes"]["bot"]) == wanted

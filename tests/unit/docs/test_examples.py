@@ -115,7 +115,7 @@ def fleet_of(file: Path) -> dict[str, str]:
 
 
 def test_a_wrong_example_would_be_found(tmp_path: Path) -> None:
-    with pytest.raises(DocumentError, match="steps"):
+    with pytest.raises(DocumentError, match="no_such_thing"):
         loaded(tmp_path, {}, completed({"steps": [{"id": "a", "action": "kubernetes.no_such_thing"}]}))
 
 
@@ -160,7 +160,7 @@ def check_curl(curl: commands.Curl) -> None:
 
 def endpoints() -> tuple[AnyEndpoint, ...]:
     nothing = SimpleNamespace(records=None, operations=None, artifacts=None, postmortem=None, clock=None)
-    return tuple(Api(cast(HttpDependencies, nothing)).endpoints())
+    return tuple(Api(cast("HttpDependencies", nothing)).endpoints())
 
 
 OFFLINE = [w[1:] for _, w in SHELL if w[0].endswith("hdr-responder") and w[1] in {"check", "plan"}]

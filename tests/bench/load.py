@@ -59,8 +59,8 @@ class Generator:
         """What sends."""
         return "wrk" if self._wrk else "the built-in client (wrk is not installed; it takes a larger share of a core)"
 
-    def burst(self, url: str, seconds: float) -> Burst:
-        """Send for ``seconds``; raises ServiceError when a request was refused or its connection broke."""
+    def burst(self, url: str, seconds: int) -> Burst:
+        """Send for whole ``seconds``; raises ServiceError when a request was refused or its connection broke."""
         before = _children_cpu()
         done = subprocess.run(
             self._command(url, seconds), capture_output=True, text=True, check=False, timeout=seconds + 60
@@ -75,9 +75,9 @@ class Generator:
         took = counted["seconds"]
         return Burst(answers=counted["answers"], seconds=took, generator_cpu=cpu / took)
 
-    def _command(self, url: str, seconds: float) -> list[str]:
+    def _command(self, url: str, seconds: int) -> list[str]:
         if self._wrk:
-            shape = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--timeout", "10s"]
+            shape = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s"]
             return [self._wrk, *shape, "-s", str(self._script), url]
         shape = [url, str(CONNECTIONS), str(seconds), str(self._body), json.dumps(dict(self._headers))]
         return [sys.executable, "-m", "tests.bench.keepalive", *shape]

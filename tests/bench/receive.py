@@ -25,12 +25,12 @@ from tests.services.ports import free_port
 from tests.services.processes import ServiceError, ServiceProcess, answers_ok, service_folder
 
 LIMIT = 0.4
-_WARM_UP_SECONDS = 1.0
+_WARM_UP_SECONDS = 1
 
 
 async def measure(*, quick: bool) -> list[Figure]:
     """Measure the ratio of both rates."""
-    rounds, seconds = (3, 2.0) if quick else (7, 5.0)
+    rounds, seconds = (3, 2) if quick else (7, 5)
     fleet = Fleet(namespace="hdr-empire", services=["postgresql"])
     with service_folder("load") as folder:
         async with run_responder(fleet) as responder, _bare_handler(folder) as (other, other_url):
@@ -66,7 +66,7 @@ async def measure(*, quick: bool) -> list[Figure]:
     ]
 
 
-async def _accepted(generator: Generator, responder: Responder, seconds: float) -> Burst:
+async def _accepted(generator: Generator, responder: Responder, seconds: int) -> Burst:
     """Send to the service, and see afterwards in the database that whatever it answered is there."""
     before = await responder.count("select count(*) from deliveries")
     burst = await asyncio.to_thread(generator.burst, responder.url, seconds)

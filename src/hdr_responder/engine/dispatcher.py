@@ -17,7 +17,7 @@ from hdr_responder.domain.clock import Clock
 from hdr_responder.domain.notifications import Lane, Notification, NotificationKind
 from hdr_responder.domain.ports.people import LaneSender, Posted
 from hdr_responder.domain.ports.records import IncidentRecord, Records
-from hdr_responder.domain.ports.store import Job, Message, Store
+from hdr_responder.domain.ports.store import Job, Message, Store, Transaction
 from hdr_responder.domain.timeline import EntryKind, TimelineEntry
 from hdr_responder.engine.ledger import Lanes
 from hdr_responder.engine.measures import Measures
@@ -32,6 +32,8 @@ CLAIMED_FOR = timedelta(seconds=60)
 GIVE_UP_AFTER = timedelta(hours=24)
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 300.0
+PAGE_ELSEWHERE_AT = 5
+"""The attempt (after about 15 s) from which on a page that its lane does not take is told in the chat as well."""
 
 
 class Dispatcher:
@@ -76,6 +78,9 @@ class Dispatcher:
                 await self._retry(notification, error)
             except HdrError as error:
                 await self._give_up(notification, str(error))
+            except Exception as error:
+                log.exception("notification_crashed", kind=notification.kind)
+                await self._give_up(notification, f"unexpected {type(error).__name__}")
             else:
                 await self._sent(notification, posted)
 
@@ -112,6 +117,8 @@ class Dispatcher:
         async with self._store.transaction() as tx:
             await tx.notifications.mark_retry(notification, str(error)[:1000], due)
             await tx.wake(Job.notify(notification.lane), after=due - now)
+            if notification.attempts == PAGE_ELSEWHERE_AT:
+                await self._page_elsewhere(tx, notification)
         self._measures.notification(notification.lane, "retried")
 
     def _next_try(self, now: datetime, attempts: int, wished: float | None) -> datetime:
@@ -122,7 +129,6 @@ class Dispatcher:
     async def _give_up(self, notification: Notification, error: str) -> None:
         now = self._clock.now()
         log.error("notification_failed", kind=notification.kind, error=error)
-        fallback = notification.kind is NotificationKind.PAGE and notification.lane is not self._lanes.chat
         async with self._store.transaction() as tx:
             await tx.notifications.mark_failed(notification, error[:1000], now)
             if notification.incident_id is not None:
@@ -131,15 +137,22 @@ class Dispatcher:
                     incident_id=notification.incident_id, at=now, kind=EntryKind.PROBLEM, summary=text
                 )
                 await tx.timeline.append([entry])
-            if fallback:
-                page = Notification(
-                    lane=self._lanes.chat,
-                    kind=NotificationKind.PAGE,
-                    incident_id=notification.incident_id,
-                    created_at=now,
-                    due_at=now,
-                    payload={**notification.payload, "fallback_for": str(notification.lane)},
-                )
-                await tx.notifications.add([page])
-                await tx.wake(Job.notify(self._lanes.chat))
+            if notification.attempts <= PAGE_ELSEWHERE_AT:
+                await self._page_elsewhere(tx, notification)
         self._measures.notification(notification.lane, "failed")
+
+    async def _page_elsewhere(self, tx: Transaction, notification: Notification) -> None:
+        """Tell the chat about a page that its lane does not take, once: somebody has to be woken."""
+        if notification.kind is not NotificationKind.PAGE or notification.lane is self._lanes.chat:
+            return
+        now = self._clock.now()
+        page = Notification(
+            lane=self._lanes.chat,
+            kind=NotificationKind.PAGE,
+            incident_id=notification.incident_id,
+            created_at=now,
+            due_at=now,
+            payload={**notification.payload, "fallback_for": str(notification.lane)},
+        )
+        await tx.notifications.add([page])
+        await tx.wake(Job.notify(self._lanes.chat))

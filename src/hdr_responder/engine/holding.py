@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pydantic import JsonValue
+
 from hdr_responder.domain.ports.store import Job
 from hdr_responder.domain.runs import GuardVerdict, Run, RunStatus
 from hdr_responder.domain.timeline import EntryKind
@@ -48,7 +50,7 @@ class Holding:
             self.measures.guard_refused(verdict.guard)
         kind = EntryKind.APPROVAL_ASKED if waits else EntryKind.GUARD_REFUSED
         text = f"{run.playbook} {'waits for approval' if waits else 'is held'}: {run.reason}"
-        detail = {"guards": {v.guard: v.reason for v in refused}}
+        detail: dict[str, JsonValue] = {"guards": {v.guard: v.reason for v in refused}}
         told.ledger.entry(told.incident, kind, text[:1000], run_id=run.id, detail=detail)
         told.ledger.say(told.incident, text[:2000])
         if any(v.guard == "budget" for v in refused):

@@ -19,6 +19,7 @@ from hdr_responder.domain.incidents import IncidentStatus
 from hdr_responder.domain.ports.store import Store, Transaction
 from hdr_responder.domain.priorities import Priority
 from hdr_responder.domain.timeline import EntryKind
+from hdr_responder.engine.asking import ask_about
 from hdr_responder.engine.escalation import Escalation
 from hdr_responder.engine.ledger import Lanes, Ledger
 from hdr_responder.engine.mishaps import open_mishap
@@ -27,6 +28,7 @@ from hdr_responder.engine.settling import resolve_by_alerts
 log = structlog.get_logger(__name__)
 
 BATCH = 100
+_KNOWN = frozenset({Presence.FIRING, Presence.SUPPRESSED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,28 +106,41 @@ class Housekeeping:
         now = self._clock.now()
         async with self._store.transaction() as tx:
             quiet = await tx.alerts.quiet(now - self._settings.ask_after, BATCH)
-        absent, known = [], []
-        for alert in quiet:
-            presence = await self._ask(alert)
-            if presence is Presence.ABSENT:
-                absent.append(alert.id)
-            elif presence is not Presence.UNKNOWN:
-                known.append(alert.id)
+        answers = await ask_about(quiet, self._ask)
+        absent = [a.id for a, p in zip(quiet, answers, strict=True) if p is Presence.ABSENT and a.id is not None]
+        known = [a.id for a, p in zip(quiet, answers, strict=True) if p in _KNOWN and a.id is not None]
         async with self._store.transaction() as tx:
-            await tx.alerts.mark_absent([i for i in absent if i is not None], now)
-            await tx.alerts.mark_absent([i for i in known if i is not None], None)
+            await tx.alerts.mark_absent(absent, now)
+            await tx.alerts.mark_absent(known, None)
 
     async def _end_absent(self) -> None:
+        """End what Alertmanager says for the second time that it does not know, and what nobody can be asked about."""
+        async with self._store.transaction() as tx:
+            asked = await self._long_absent(tx)
+        answers = dict(zip((a.id for a in asked), await ask_about(asked, self._ask), strict=True))
         async with self._store.transaction() as tx:
             await tx.serialise("intake")
             now = self._clock.now()
             ledger = Ledger(self._lanes, now)
-            gone = await tx.alerts.absent(now - self._settings.absent_for, now - self._settings.quiet_period, BATCH)
+            found = [(a, answers[a.id]) for a in await self._long_absent(tx) if a.id in answers]
+            quiet_since = now - self._settings.quiet_period
+            unanswered = [a for a, p in found if p is Presence.UNKNOWN and a.last_received_at <= quiet_since]
+            gone = [a for a, p in found if p is Presence.ABSENT] + unanswered
+            for alert, presence in found:
+                if presence in _KNOWN:
+                    alert.last_received_at = now
+            await tx.alerts.save([a for a, p in found if p in _KNOWN])
+            unknown = [a.id for a, p in found if p is Presence.UNKNOWN and a not in unanswered and a.id is not None]
+            await tx.alerts.mark_absent(unknown, None)
             for alert in gone:
                 alert.status, alert.ends_at, alert.changed = AlertStatus.RESOLVED, now, True
             await tx.alerts.save(gone)
             await self._settle(tx, ledger, gone)
             await ledger.flush(tx)
+
+    async def _long_absent(self, tx: Transaction) -> list[Occurrence]:
+        now = self._clock.now()
+        return await tx.alerts.absent(now - self._settings.absent_for, now - self._settings.quiet_period, BATCH)
 
     async def _settle(self, tx: Transaction, ledger: Ledger, gone: list[Occurrence]) -> None:
         ids = sorted({a.incident_id for a in gone if a.incident_id is not None})

@@ -21,6 +21,7 @@ from hdr_responder.domain.deliveries import BadAlert, Delivery, ParsedDelivery, 
 from hdr_responder.domain.incidents import Incident
 from hdr_responder.domain.ports.store import AlertTotals, Job, Store, Transaction
 from hdr_responder.domain.timeline import EntryKind
+from hdr_responder.engine.asking import ask_about
 from hdr_responder.engine.escalation import Escalation
 from hdr_responder.engine.grouping import Attachment, IncidentBook, Placer
 from hdr_responder.engine.ledger import Lanes, Ledger
@@ -100,30 +101,35 @@ class Intake:
 
     async def _batch(self, limit: int) -> bool:
         """Process one batch; a batch that fails is tried one by one, and the one that fails alone is parked."""
+        taken: list[Delivery] = []
         try:
-            return await self._attempt(limit)
+            return await self._attempt(limit, taken)
         except TemporaryError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the delivery is parked and an incident opened
-            if limit > 1:
+        except Exception as error:
+            if not taken:
+                raise
+            if len(taken) > 1:
                 log.warning("intake_batch_failed", error=str(error), error_type=type(error).__name__)
                 return await self._batch(1)
-            await self._park_first(error)
+            await self._park(taken[0], error)
             return True
 
-    async def _attempt(self, limit: int) -> bool:
+    async def _attempt(self, limit: int, taken: list[Delivery]) -> bool:
+        """Process up to ``limit`` deliveries, which are told to the caller in ``taken``; False when none waits."""
         answers: dict[EventKey, Presence] = {}
         for round_ in range(MAX_ASKS):
             async with self._store.transaction() as tx:
                 await tx.serialise("intake")
-                batch = await self._load(tx, limit, answers)
-                if not batch.deliveries:
+                taken[:] = await tx.deliveries.waiting(limit)
+                if not taken:
                     return False
+                batch = await self._load(tx, list(taken), answers)
                 if not batch.questions or round_ == MAX_ASKS - 1:
                     await self._write(tx, batch)
                     break
-            for event in batch.questions:
-                answers[_key(event)] = await self._ask(event)
+            asked = list({_key(e): e for e in batch.questions}.values())
+            answers |= zip(map(_key, asked), await ask_about(asked, self._ask), strict=True)
         self._measure(batch)
         return True
 
@@ -138,8 +144,7 @@ class Intake:
         for incident in batch.resolved:
             self._measures.incident_resolved(incident)
 
-    async def _load(self, tx: Transaction, limit: int, answers: Mapping[EventKey, Presence]) -> _Batch:
-        deliveries = await tx.deliveries.waiting(limit)
+    async def _load(self, tx: Transaction, deliveries: list[Delivery], answers: Mapping[EventKey, Presence]) -> _Batch:
         parsed = [(d, parse(d)) for d in deliveries]
         batch = _Batch(deliveries=deliveries, parsed=parsed, histories={})
         events = [e for _, p in parsed for e in p.events if not self._is_watchdog(e, batch)]
@@ -236,8 +241,8 @@ class Intake:
             incidents[id(incident)] = incident
             counts.setdefault(id(incident), Counter())[kind] += 1
             incident.lower_bound = incident.lower_bound or event.truncated
-            if kind is EventKind.UNCERTAIN and counts[id(incident)][kind] == 1:
-                self._tell_uncertain(incident, event, ledger)
+            if kind is EventKind.UNCERTAIN:
+                self._tell_uncertain(incident, event, occurrence, ledger)
         for key, kinds in counts.items():
             news = {k: n for k, n in kinds.items() if k in _NEWS}
             if news:
@@ -246,13 +251,21 @@ class Intake:
                     incidents[key], EntryKind.ALERTS, f"Alerts: {text}", detail={str(k): n for k, n in news.items()}
                 )
 
-    def _tell_uncertain(self, incident: Incident, event: AlertEvent, ledger: Ledger) -> None:
+    def _tell_uncertain(self, incident: Incident, event: AlertEvent, occurrence: Occurrence, ledger: Ledger) -> None:
+        """Page about news that may be old, once per occurrence, whatever the priority."""
+        fires = occurrence.status is AlertStatus.FIRING
+        if not fires and occurrence.uncertain:
+            return
+        occurrence.uncertain = True
         text = (
             f"{event.labels.get('alertname', event.fingerprint)} came firing again with its old start after it had "
             "resolved, and Alertmanager could not be asked whether it really fires: nothing is automated for it"
         )
         ledger.entry(incident, EntryKind.UNCERTAIN, text, detail={"fingerprint": event.fingerprint})
-        ledger.page(incident, text)
+        if fires or incident.paged_at is None:
+            self._escalation.page_now(incident, ledger, text)
+        else:
+            ledger.page(incident, text)
 
     async def _refresh(self, tx: Transaction, book: IncidentBook, ledger: Ledger) -> list[Incident]:
         """Bring every touched incident in line with its alerts; return those that this resolved."""
@@ -315,15 +328,14 @@ class Intake:
             await tx.deliveries.mark_processed([d.id for d in rejected], ledger.now)
             await ledger.flush(tx)
 
-    async def _park_first(self, error: Exception) -> None:
+    async def _park(self, delivery: Delivery, error: Exception) -> None:
         field_ = error.field if isinstance(error, InvalidInputError) else ""
         log.error("delivery_parked", error=str(error), error_type=type(error).__name__, exc_info=error)
         async with self._store.transaction() as tx:
             await tx.serialise("intake")
-            waiting = await tx.deliveries.waiting(1)
-            if not waiting:
+            if not any(d.id == delivery.id for d in await tx.deliveries.waiting(1)):
                 return
-            delivery, now = waiting[0], self._clock.now()
+            now = self._clock.now()
             await tx.deliveries.park(delivery.id, f"{type(error).__name__}: {error}"[:1000], field_, now)
             ledger = Ledger(self._lanes, now)
             await open_mishap(

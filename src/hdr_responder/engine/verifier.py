@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,16 +20,19 @@ from hdr_responder.actions.contract import StepContext, Verdict
 from hdr_responder.documents.playbooks import CompiledCheck, CompiledVerify
 from hdr_responder.domain.durations import format_duration
 from hdr_responder.domain.ports.store import Job
-from hdr_responder.domain.runs import Run, RunStatus, Verification
+from hdr_responder.domain.runs import Run, RunStatus, Step, Verification
 from hdr_responder.engine.frozen import FrozenRun
-from hdr_responder.engine.workbench import Telling, Workbench
-from hdr_responder.errors import HdrError, TemporaryError
+from hdr_responder.engine.telling import Telling
+from hdr_responder.engine.workbench import Workbench
+from hdr_responder.errors import ConfigError, HdrError, TemporaryError
 
 log = structlog.get_logger(__name__)
 
 CHECK_TIMEOUT_SECONDS = 10.0
 SHORTEST_PAUSE = timedelta(milliseconds=250)
 LONGEST_PAUSE = timedelta(seconds=5)
+REACTING = timedelta(minutes=5)
+"""How long a look that decided may take for the playbook's ``on_failure`` before another looks again."""
 
 
 class Verifier:
@@ -44,22 +48,53 @@ class Verifier:
         now = bench.clock.now()
         if run.status is not RunStatus.VERIFYING:
             return
-        if run.next_check_at is not None and run.next_check_at > now:
+        if run.next_check_at is not None and run.next_check_at > now and not run.cancel_requested_by:
             return await bench.wake_run(run, Job.VERIFY, run.next_check_at - now)
         with structlog.contextvars.bound_contextvars(run=str(run_id), incident=f"INC-{run.incident_id}"):
-            frozen = FrozenRun(run, bench.registry)
-            verify = frozen.playbook.verify
-            assert verify is not None
+            try:
+                frozen = FrozenRun(run, bench.registry)
+            except ConfigError as error:
+                return await self._unreadable(run, error)
             async with bench.store.transaction() as tx:
                 steps = await tx.runs.steps(run_id)
-            ctx = bench.context(run, frozen, "verify")
-            verdicts = await self._look(verify, ctx, frozen.values(steps))
-            judged = judge(run, verify, verdicts, bench.clock.now())
-            escalated = judged.needs_person and await bench.react(run, frozen, steps)
-            async with bench.telling(run) as told:
-                present = await told.tx.runs.get(run_id, lock=True)
-                if present.status is RunStatus.VERIFYING and present.next_check_at == run.next_check_at:
-                    await self._apply(told, present, verify, judged, escalated=escalated)
+            await self._decide(run, frozen, steps)
+
+    async def _decide(self, run: Run, frozen: FrozenRun, steps: list[Step]) -> None:
+        verify = frozen.playbook.verify
+        assert verify is not None
+        ctx = self._bench.context(run, frozen, "verify")
+        verdicts = await self._look(verify, ctx, frozen.values(steps))
+        judged = judge(run, verify, verdicts, self._bench.clock.now())
+        async with self._present(run) as (told, present):
+            if present is None:
+                return
+            if present.cancel_requested_by:
+                why = f"cancelled by {present.cancel_requested_by}; what was done stays"
+                return await self._bench.end(told, present, RunStatus.CANCELLED, why)
+            if not judged.needs_person:
+                return await self._apply(told, present, verify, judged)
+            # Claimed, so that no other look reacts too; after a crash the next one looks again.
+            present.next_check_at = told.ledger.now + REACTING
+            await told.tx.runs.save(present)
+        escalated = await self._bench.react(present, frozen, steps)
+        async with self._present(present) as (told, claimed):
+            if claimed is not None:
+                await self._apply(told, claimed, verify, judged, escalated=escalated)
+
+    @asynccontextmanager
+    async def _present(self, run: Run) -> AsyncIterator[tuple[Telling, Run | None]]:
+        """Open a transaction with the run as it is now; None when another look has been faster."""
+        async with self._bench.telling(run) as told:
+            present = await told.tx.runs.get(run.id, lock=True)
+            current = present.status is RunStatus.VERIFYING and present.next_check_at == run.next_check_at
+            yield told, present if current else None
+
+    async def _unreadable(self, run: Run, error: ConfigError) -> None:
+        """End a run whose playbook this version cannot read: nobody can tell whether it helped."""
+        async with self._present(run) as (told, present):
+            if present is not None:
+                present.verification = Verification.INCONCLUSIVE
+                await self._bench.end(told, present, RunStatus.COMPLETED, f"it cannot be verified: {error}"[:900])
 
     async def _look(
         self, verify: CompiledVerify, ctx: StepContext, values: Mapping[str, object]
@@ -78,9 +113,12 @@ class Verifier:
             return Verdict(holds=None, detail=str(error))
         except HdrError as error:
             return Verdict(holds=None, detail=f"cannot be checked: {error}")
+        except Exception as error:
+            log.exception("check_crashed", check=check.name)
+            return Verdict(holds=None, detail=f"cannot be checked: unexpected {type(error).__name__}")
 
     async def _apply(
-        self, told: Telling, run: Run, verify: CompiledVerify, judged: Judgement, *, escalated: bool
+        self, told: Telling, run: Run, verify: CompiledVerify, judged: Judgement, *, escalated: bool = False
     ) -> None:
         run.holding_since, run.reason = judged.holding_since, judged.reason[:1000]
         if judged.answer is Verification.PENDING:

@@ -1,8 +1,9 @@
-"""What `deploy/` and the pages ship is taken by the programs it is for: Alertmanager, Prometheus, PostgreSQL, Kubernetes."""
+"""What `deploy/` and the pages ship is taken by the programs it is for."""
 
 from __future__ import annotations
 
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,9 @@ async def test_the_target_s_role_can_look_and_signal_and_nothing_else(granted_se
     granted_server.execute("create table secrets (x text)")
     target = PostgresTarget("t", as_user(granted_server, "hdr_responder_target", "postgres"))
     assert await target.missing_roles([READ_ROLE, SIGNAL_ROLE]) == ()
-    assert (await target.blocking(Safety())).roots == ()
-    assert await target.judge([], Safety()) == ()
+    safety = Safety(blocking_for=timedelta(seconds=5), protected_applications=(), protected_roles=())
+    assert (await target.blocking(safety)).roots == ()
+    assert await target.judge([], safety) == ()
     asked = "select has_table_privilege('hdr_responder_target', 'secrets', 'select')"
     assert granted_server.execute(asked).strip() == "f"
     assert granted_server.execute("select rolsuper from pg_roles where rolname = 'hdr_responder_target'").strip() == "f"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hdr_responder.adapters.store.pool import open_pool
+from tests.integration.engine.cells import Cells, playbook
 from tests.integration.engine.workshop import Workshop, open_workshop
 from tests.integration.store.conftest import _migrate
 from tests.services.postgres import PostgresServer
@@ -27,7 +30,31 @@ async def open_with(postgres_server: PostgresServer, tmp_path: Path) -> AsyncIte
             url = stack.enter_context(postgres_server.fresh_database(template=template))
             pool = await open_pool(url, max_size=16)
             stack.callback(pool.terminate)
-            return open_workshop(pool, tmp_path, **options)  # type: ignore[arg-type]
+            return open_workshop(pool, folder=tmp_path, **options)  # type: ignore[arg-type]
+
+        yield open_one
+
+
+@pytest.fixture
+async def open_cells(postgres_server: PostgresServer, tmp_path: Path) -> AsyncIterator[OpenWorkshop]:
+    """Opens an engine with the playbooks of the test (see `cells.playbook`) on cells ``a``, ``b`` and ``c``."""
+    postgres_server.ensure_running()
+    template = postgres_server.template("store_template", _migrate)
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def open_one(*documents: dict[str, Any], **options: Any) -> Workshop:
+            url = stack.enter_context(postgres_server.fresh_database(template=template))
+            pool = await open_pool(url, max_size=32)
+            stack.callback(pool.terminate)
+            cells = Cells(pool)
+            await cells.prepare("a", "b", "c")
+            folder = tmp_path / "playbooks"
+            folder.mkdir(exist_ok=True)
+            for number, document in enumerate(documents or (playbook(),)):
+                (folder / f"{number}.yaml").write_text(json.dumps(document))
+            return open_workshop(
+                pool, folder=tmp_path, playbooks=folder, actions=cells.registry(), cells=cells, **options
+            )
 
         yield open_one
 

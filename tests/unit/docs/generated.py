@@ -53,7 +53,7 @@ def metrics() -> str:
     listed = []
     for metric in vars(Metrics()).values():
         if isinstance(metric, Counter | Gauge | Histogram):
-            described = metric.describe()[0]
+            described = next(iter(metric.describe()))
             suffix = "_total" if isinstance(metric, Counter) else ""
             labels = ",".join(metric._labelnames)
             shown = f"`{described.name}{suffix}{f'{{{labels}}}' if labels else ''}`"

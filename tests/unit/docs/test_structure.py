@@ -13,8 +13,8 @@ from hdr_responder.domain.incidents import _FORWARD, IncidentStatus
 from hdr_responder.domain.notifications import NotificationStatus
 from hdr_responder.domain.runs import RunStatus, StepStatus, Verification
 from hdr_responder.engine import guards
-from hdr_responder.engine.executor import LeaseSettings
 from hdr_responder.engine.holding import MAX_HELD
+from hdr_responder.engine.lease import LeaseSettings
 from tests.unit.docs.markdown import ROOT, blocks, rows, section
 
 ARCHITECTURE = ROOT / "docs/architecture.md"

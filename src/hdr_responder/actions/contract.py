@@ -1,7 +1,7 @@
 """What an action must declare before a playbook may use it.
 
-A mutation that cannot say what it locks, which rights it needs, how it is rehearsed, how one sees afterwards that it took
-effect, and how it is undone cannot be run safely at 3 a.m.; so the type asks for all of it, and the registry's lint
+A mutation that cannot say what it locks, which rights it needs, how it is rehearsed, how one sees afterwards that it
+took effect, and how it is undone cannot be run safely at 3 a.m.; so the type asks for all of it, and the registry's lint
 test refuses what is missing.
 """
 
@@ -90,8 +90,8 @@ class Permission:
 class Target:
     """What a mutation locks: one run at a time per ``key``, and cooldown and budget count by it.
 
-    ``key`` names the resolved owner (never a single pod); ``effect_group`` is shared by actions whose effects disturb the
-    same thing in the same way (restart, pod deletion and rollback of one workload).
+    ``key`` names the resolved owner (never a single pod); ``effect_group`` is shared by actions whose effects disturb
+    the same thing in the same way (restart, pod deletion and rollback of one workload).
     """
 
     key: str
@@ -179,8 +179,8 @@ class Read(Action[P, R]):
 class Mutation(Action[P, R]):
     """An action that changes a target.
 
-    The engine calls, in this order: `dry_run`, `claim`, `capture` (its answer is committed together with "started"), then
-    `execute` exactly once. After a crash the new worker calls `claim` and then `observe` instead of `execute`.
+    The engine calls `dry_run`, commits "started", calls `claim` and `capture`, commits what was captured, and then calls
+    `execute` once. After a crash the new worker calls `claim` and then `observe` instead of `execute`.
     """
 
     mutates = True

@@ -196,9 +196,14 @@ def open_workshop(
     seen: dict[int, datetime] | None = None,
 ) -> Workshop:
     """Build an engine with the shipped documents, unless the test brings its own, on a migrated database."""
-    options = dict(
-        folder=folder, systems=systems, playbooks=playbooks, config=config, settings=settings, actions=actions
-    )
+    options = {
+        "folder": folder,
+        "systems": systems,
+        "playbooks": playbooks,
+        "config": config,
+        "settings": settings,
+        "actions": actions,
+    }
     clock, answers, console = clock or ManualClock(NOW), answers or Answers(), []
     settings, registry_ = settings or Settings(), actions or registry()
     store, metrics, slept = PostgresStore(pool), Metrics(), []

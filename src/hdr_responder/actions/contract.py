@@ -1,8 +1,8 @@
 """What an action must declare before a playbook may use it.
 
 A mutation that cannot say what it locks, which rights it needs, how it is rehearsed, how one sees afterwards that it
-took effect, and how it is undone cannot be run safely at 3 a.m.; so the type asks for all of it, and the registry's lint
-test refuses what is missing.
+took effect, and how it is undone cannot be run safely at 3 a.m.; so the type asks for all of it, and the registry's
+lint test refuses what is missing.
 """
 
 from __future__ import annotations
@@ -179,8 +179,8 @@ class Read(Action[P, R]):
 class Mutation(Action[P, R]):
     """An action that changes a target.
 
-    The engine calls `dry_run`, commits "started", calls `claim` and `capture`, commits what was captured, and then calls
-    `execute` once. After a crash the new worker calls `claim` and then `observe` instead of `execute`.
+    The engine calls `dry_run`, commits "started", calls `claim` and `capture`, commits what was captured, and
+    then calls `execute` once. After a crash the new worker calls `claim` and then `observe` instead of `execute`.
     """
 
     mutates = True

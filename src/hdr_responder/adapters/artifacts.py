@@ -28,7 +28,7 @@ class ObjectStoreArtifacts:
 
     @classmethod
     def open(cls, url: str) -> ObjectStoreArtifacts:
-        """Open the store at ``url``: ``s3://``, ``gs://``, ``az://`` or ``file://``, whose folder is made when absent."""
+        """Open the store at ``url``: ``s3://``, ``gs://``, ``az://`` or ``file://`` (a folder, made when absent)."""
         parts = urlsplit(url)
         if parts.scheme == "file":
             return cls(LocalStore(prefix=Path(unquote(parts.path)), mkdir=True))

@@ -1,4 +1,4 @@
-"""A worker that dies, freezes or loses the database at any point of a change: observed, never repeated, never unrecorded
+"""A worker that dies between "started" and outcome: whoever takes over observes, and repeats nothing."""
 (promise: no repeated mutation)."""
 
 from __future__ import annotations

@@ -139,4 +139,4 @@ class Changer:
                 log.exception("not_observed", step=change.step.step_id)
                 problem = f"{type(error).__name__}: {error}"
                 break
-        return Observed[Result](seen=Seen.UNKNOWN, detail=f"it could not be observed: {problem}"[:500])
+        return Observed(seen=Seen.UNKNOWN, detail=f"it could not be observed: {problem}"[:500])

@@ -145,8 +145,8 @@ class Intake:
             self._measures.incident_resolved(incident)
 
     async def _load(self, tx: Transaction, deliveries: list[Delivery], answers: Mapping[EventKey, Presence]) -> _Batch:
-        parsed = [(d, parse(d)) for d in deliveries]
-        batch = _Batch(deliveries=deliveries, parsed=parsed, histories={})
+        parsed = _before_fires_again([(d, parse(d)) for d in deliveries])
+        batch = _Batch(deliveries=[d for d, _ in parsed], parsed=parsed, histories={})
         events = [e for _, p in parsed for e in p.events if not self._is_watchdog(e, batch)]
         if events:
             since = min(e.starts_at for e in events)
@@ -356,6 +356,16 @@ _NEWS = {
     EventKind.UNSEEN_RESOLVE: "already over when they came",
     EventKind.OVERTAKEN: "overtaken by their resolve",
 }
+
+
+def _before_fires_again(parsed: list[tuple[Delivery, ParsedDelivery]]) -> list[tuple[Delivery, ParsedDelivery]]:
+    """Cut the batch before an alert that ended in it fires again: what ended is settled before what follows begins."""
+    ended: set[tuple[str, str]] = set()
+    for index, (_, found) in enumerate(parsed):
+        if any(e.status is AlertStatus.FIRING and e.identity in ended for e in found.events):
+            return parsed[:index]
+        ended |= {e.identity for e in found.events if e.status is AlertStatus.RESOLVED}
+    return parsed
 
 
 def _key(event: AlertEvent) -> EventKey:

@@ -1,0 +1,413 @@
+"""Every guard is wired: it blocks the start, also after a restart and also when it cannot decide; people are told; and
+the run starts by itself when the cause ends, or goes to a person when that takes too long."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from hdr_responder.documents.playbook_document import Guards
+from hdr_responder.domain.alerts import Presence
+from hdr_responder.engine import guards
+from hdr_responder.errors import ForbiddenError
+from tests.integration.engine.cells import playbook
+from tests.integration.engine.conftest import OpenWorkshop
+from tests.integration.engine.workshop import Workshop
+
+Act = Callable[[Workshop], Awaitable[object]]
+HOUR = 3600
+
+
+async def nothing(_: Workshop) -> None:
+    """No cause, or no end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """``cause`` makes the guard refuse, ``end`` ends the cause; ``says`` is part of the reason."""
+
+    guard: str
+    says: str
+    cause: Act = nothing
+    end: Act = nothing
+    rules: dict[str, Any] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
+    """Keys of the document's ``guards`` that the guard reads."""
+
+
+async def run_id(workshop: Workshop) -> Any:
+    (row,) = await workshop.rows("select id from runs where status in ('held', 'awaiting_approval')")
+    return row["id"]
+
+
+def approves(*people: str) -> Act:
+    async def act(workshop: Workshop) -> None:
+        for person in people:
+            await workshop.engine.operations.approve(await run_id(workshop), by=person)
+
+    return act
+
+
+def after(seconds: float) -> Act:
+    async def act(workshop: Workshop) -> None:
+        workshop.clock.advance(seconds)
+
+    return act
+
+
+async def paused(workshop: Workshop) -> None:
+    await workshop.engine.operations.pause(by="ann", reason="database work")
+
+
+async def resumed(workshop: Workshop) -> None:
+    await workshop.engine.operations.resume(by="ann")
+
+
+async def held(workshop: Workshop) -> None:
+    await workshop.engine.operations.hold("neural-hdr", timedelta(minutes=10), by="ann")
+
+
+async def hold_ended(workshop: Workshop) -> None:
+    await workshop.engine.operations.hold("neural-hdr", timedelta(0), by="ann")
+
+
+async def commanded(workshop: Workshop) -> None:
+    """The incident has a commander before anything is planned."""
+    await workshop.pool.execute("update incidents set commander = 'bob'")
+
+
+async def uncertain(workshop: Workshop) -> None:
+    await workshop.pool.execute("update alerts set uncertain = true")
+
+
+def answers(presence: Presence) -> Act:
+    async def act(workshop: Workshop) -> None:
+        workshop.answers.presence = presence
+        if presence is Presence.FIRING:
+            workshop.clock.advance(60)
+
+    return act
+
+
+async def old_news(workshop: Workshop) -> None:
+    await workshop.pool.execute("update alerts set last_received_at = last_received_at - interval '11 min'")
+
+
+async def fresh_news(workshop: Workshop) -> None:
+    workshop.clock.advance(60)
+    await workshop.fire("a")
+    await workshop.intake()
+
+
+async def ran_before(workshop: Workshop) -> None:
+    """Another incident's run on the same target has just ended."""
+    await workshop.fire("a", service="redis")
+    await workshop.intake()
+    await workshop.engine.starter.plan_incident(2)
+    (row,) = await workshop.rows("select id from runs")
+    await workshop.engine.starter.start_run(row["id"])
+    await workshop.engine.executor.run(row["id"])
+    await workshop.engine.verifier.verify(row["id"])
+    assert (await workshop.run())["status"] == "completed"
+    await workshop.pool.execute("delete from pgqueuer where entrypoint <> 'plan' or payload = '2'")
+
+
+async def works_elsewhere(workshop: Workshop) -> None:
+    """Another incident's run works on the target, and does not come to an end by itself."""
+    await ran_before(workshop)
+    await workshop.pool.execute("update runs set status = 'verifying', ended_at = null, next_check_at = 'infinity'")
+    await workshop.pool.execute("insert into target_locks (target_key, run_id) select 'cell:a', id from runs")
+
+
+async def work_elsewhere_ends(workshop: Workshop) -> None:
+    sql = "update runs set next_check_at = null where status = 'verifying' returning id"
+    (row,) = await workshop.pool.fetch(sql)
+    await workshop.engine.verifier.verify(row["id"])
+
+
+CASES = {
+    "pause": Case(guard="pause", says="database work", cause=paused, end=resumed),
+    "hold ended": Case(guard="hold", says="held by ann", cause=held, end=hold_ended),
+    "hold over": Case(guard="hold", says="held by ann", cause=held, end=after(601)),
+    "approval by mode": Case(
+        guard="approval", says="waits for 1 approval", rules={"mode": "approve"}, end=approves("ann"), reads=("mode",)
+    ),
+    "approval by two": Case(
+        guard="approval",
+        says="waits for 2 approvals of group sre",
+        rules={"mode": "approve", "approval": {"approvers": 2, "group": "sre"}},
+        end=approves("oncall@example.com", "secondary@example.com"),
+        reads=("approval",),
+    ),
+    "approval by priority": Case(
+        guard="approval",
+        says="approval is required for P2",
+        rules={"approval": {"required_for": ["P2"]}},
+        end=approves("ann"),
+    ),
+    "approval under command": Case(guard="approval", says="bob has command", cause=commanded, end=approves("ann")),
+    "approval of uncertain news": Case(guard="approval", says="may be old news", cause=uncertain, end=approves("ann")),
+    "staleness by age, approved": Case(
+        guard="staleness", says="over 10m", cause=old_news, end=approves("ann"), reads=("max_age",)
+    ),
+    "staleness by age, fresh news": Case(guard="staleness", says="over 10m", cause=old_news, end=fresh_news),
+    "staleness, silenced": Case(
+        guard="staleness",
+        says="silenced or inhibited",
+        cause=answers(Presence.SUPPRESSED),
+        end=answers(Presence.FIRING),
+    ),
+    "staleness, absent": Case(
+        guard="staleness", says="does not know", cause=answers(Presence.ABSENT), end=answers(Presence.FIRING)
+    ),
+    "cooldown": Case(
+        guard="cooldown",
+        says="rests for another 5m",
+        rules={"cooldown": "5m"},
+        cause=ran_before,
+        end=after(301),
+        reads=("cooldown",),
+    ),
+    "budget": Case(
+        guard="budget",
+        says="1 runs in the last 10m",
+        rules={"budget": {"runs": 1, "per": "10m"}},
+        cause=ran_before,
+        end=after(601),
+        reads=("budget",),
+    ),
+    "target": Case(guard="target", says="is working on cell:a", cause=works_elsewhere, end=work_elsewhere_ends),
+}
+"""`resolved` ends a run instead of holding it; its cases are below."""
+
+every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+
+def test_every_guard_and_every_rule_has_a_case() -> None:
+    proved = {case.guard for case in CASES.values()} | {"resolved"}
+    assert proved == {guard.__name__ for guard in guards.GUARDS}
+    assert {key for case in CASES.values() for key in case.reads} == set(Guards.model_fields)
+
+
+async def refused(open_cells: OpenWorkshop, case: Case) -> Workshop:
+    """An incident whose run the guard has refused."""
+    workshop = await open_cells(playbook(guards=case.rules))
+    await workshop.fire("a")
+    await workshop.intake()
+    await case.cause(workshop)
+    already = len(await workshop.cells.effects())
+    await workshop.settle()
+    (run,) = await workshop.rows("select status, reason, expires_at from runs where incident_id = 1")
+    assert run["status"] in {"held", "awaiting_approval"}
+    assert f"{case.guard}: " in run["reason"]
+    assert case.says in run["reason"]
+    assert run["expires_at"] is not None
+    assert len(await workshop.cells.effects()) == already
+    return workshop
+
+
+async def started(workshop: Workshop) -> bool:
+    return bool(await workshop.rows("select 1 from runs where incident_id = 1 and started_at is not null"))
+
+
+@every_case
+async def test_a_refusal_is_told_everywhere_once(open_cells: OpenWorkshop, case: Case) -> None:
+    workshop = await refused(open_cells, case)
+    for _ in range(3):
+        await workshop.engine.starter.start_run(await run_id(workshop))
+    await workshop.settle()
+    told = [t for k in ("guard_refused", "approval_asked") for t in await workshop.told(k) if case.says in t]
+    assert len(told) == 1
+    assert workshop.refusals(case.guard) == 1
+    assert any(case.says in line for line in workshop.console)
+
+
+@every_case
+async def test_it_still_refuses_after_a_restart(open_cells: OpenWorkshop, case: Case) -> None:
+    workshop = (await refused(open_cells, case)).peer()
+    await workshop.sweep()
+    await workshop.engine.starter.start_run(await run_id(workshop))
+    await workshop.engine.starter.plan_incident(1)
+    await workshop.settle()
+    assert not await started(workshop)
+
+
+@every_case
+async def test_the_run_starts_by_itself_when_the_cause_ends(open_cells: OpenWorkshop, case: Case) -> None:
+    workshop = await refused(open_cells, case)
+    already = len(await workshop.cells.effects())
+    await case.end(workshop)
+    await workshop.settle()
+    assert await started(workshop)
+    assert len(await workshop.cells.effects()) == already + 1
+
+
+@every_case
+async def test_it_starts_after_a_restart_without_any_job_too(open_cells: OpenWorkshop, case: Case) -> None:
+    """Jobs only wake: with the queue emptied, the sweep finds what is due (but not what an event ends)."""
+    workshop = await refused(open_cells, case)
+    await workshop.pool.execute("delete from pgqueuer")
+    await case.end(workshop)
+    restarted = workshop.peer()
+    workshop.clock.advance(61)
+    await restarted.sweep()
+    await restarted.settle()
+    assert await started(workshop)
+
+
+@every_case
+async def test_what_waits_too_long_expires_and_goes_to_a_person(open_cells: OpenWorkshop, case: Case) -> None:
+    workshop = await refused(open_cells, case)
+    for _ in range(62):
+        workshop.clock.advance(60)
+        if case.guard in {"cooldown", "budget", "hold"}:
+            await case.cause(workshop) if case.guard == "hold" else await workshop.pool.execute(
+                "update runs set ended_at = $1, started_at = $1 where incident_id = 2", workshop.clock.now()
+            )
+        await workshop.pool.execute("update alerts set last_received_at = last_received_at + interval '1 min'")
+    await workshop.sweep()
+    await workshop.settle()
+    (run,) = await workshop.rows("select status, reason from runs where incident_id = 1")
+    assert run["status"] == "expired", run
+    assert any("in time" in t for t in await workshop.told("escalated"))
+    assert not await started(workshop)
+
+
+@pytest.mark.parametrize("guard", [g.__name__ for g in guards.GUARDS])
+async def test_a_guard_that_cannot_decide_refuses(
+    open_cells: OpenWorkshop, guard: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect in one guard: nothing starts until it is gone, and people see why."""
+
+    def broken(_: guards.Question) -> Any:
+        raise KeyError("a defect")
+
+    broken.__name__ = guard
+    whole = guards.GUARDS
+    monkeypatch.setattr(guards, "GUARDS", tuple(broken if g.__name__ == guard else g for g in whole))
+    workshop = await open_cells()
+    await workshop.fire("a")
+    await workshop.intake()
+    await workshop.settle()
+    assert (await workshop.run())["status"] in {"held", "awaiting_approval"}
+    assert f"{guard}: it could not be decided (KeyError)" in (await workshop.run())["reason"]
+    monkeypatch.setattr(guards, "GUARDS", whole)
+    workshop.clock.advance(60)
+    await workshop.settle()
+    assert await workshop.cells.effects() == ["a"]
+
+
+@pytest.mark.parametrize("table", ["pause", "holds", "target_locks", "run_targets", "alerts"])
+async def test_facts_that_cannot_be_read_block(open_cells: OpenWorkshop, table: str) -> None:
+    """The database cannot answer one of the guards' questions: the run waits with that reason, then goes on."""
+    workshop = await open_cells()
+    await workshop.fire("a")
+    await workshop.intake()
+    await workshop.engine.starter.plan_incident(1)
+    run = (await workshop.run())["id"]
+    if table == "alerts":
+        await workshop.pool.execute("alter table alerts rename column uncertain to uncertain_")
+        with pytest.raises(Exception, match="uncertain"):
+            await workshop.engine.starter.start_run(run)
+        await workshop.pool.execute("alter table alerts rename column uncertain_ to uncertain")
+        assert not await started(workshop)
+        return
+    await workshop.pool.execute(f"alter table {table} rename to gone")
+    await workshop.engine.starter.start_run(run)
+    assert not await started(workshop)
+    assert "facts: what the guards ask could not be read" in (await workshop.run())["reason"]
+    assert workshop.refusals("facts") == 1
+    await workshop.pool.execute(f"alter table gone rename to {table}")
+    workshop.clock.advance(61)
+    await workshop.settle()
+    assert await workshop.cells.effects() == ["a"]
+
+
+async def test_only_members_of_the_group_may_approve(open_cells: OpenWorkshop) -> None:
+    workshop = await refused(open_cells, CASES["approval by two"])
+    with pytest.raises(ForbiddenError):
+        await workshop.engine.operations.approve(await run_id(workshop), by="mallory@example.com")
+    await workshop.engine.operations.approve(await run_id(workshop), by="oncall@example.com")
+    await workshop.engine.operations.approve(await run_id(workshop), by="oncall@example.com")
+    await workshop.settle()
+    assert not await started(workshop), "one person's word counts once"
+    assert "waits for 1 approval of" in (await workshop.run())["reason"]
+
+
+async def test_one_who_denied_cannot_be_counted_and_ends_the_run(open_cells: OpenWorkshop) -> None:
+    workshop = await refused(open_cells, CASES["approval by mode"])
+    await workshop.engine.operations.deny(await run_id(workshop), by="ann")
+    await workshop.settle()
+    assert (await workshop.run())["status"] == "denied"
+    assert await workshop.cells.effects() == []
+
+
+async def test_an_approval_is_not_a_pass_for_other_guards(open_cells: OpenWorkshop) -> None:
+    workshop = await refused(open_cells, CASES["approval by mode"])
+    await paused(workshop)
+    await workshop.engine.operations.approve(await run_id(workshop), by="ann")
+    await workshop.settle()
+    assert not await started(workshop)
+    await resumed(workshop)
+    await workshop.settle()
+    assert await workshop.cells.effects() == ["a"]
+
+
+async def test_a_priority_raised_while_it_waits_asks_for_the_approval_of_the_new_one(
+    open_cells: OpenWorkshop,
+) -> None:
+    workshop = await open_cells(playbook(guards={"approval": {"required_for": ["P1"]}}))
+    await paused(workshop)
+    await workshop.fire("a")
+    await workshop.intake()
+    await workshop.settle()
+    await workshop.pool.execute("update incidents set priority = 'P1'")
+    await resumed(workshop)
+    await workshop.settle()
+    assert "approval is required for P1" in (await workshop.run())["reason"]
+    assert not await started(workshop)
+
+
+async def test_resolved_ends_what_waits(open_cells: OpenWorkshop) -> None:
+    workshop = await refused(open_cells, CASES["pause"])
+    workshop.clock.advance(60)
+    await workshop.fire("a", ends_at=workshop.clock.now(), starts_at=workshop.clock.now())
+    await workshop.intake()
+    await workshop.settle()
+    run = await workshop.run()
+    assert run["status"] == "cancelled"
+    assert "none of the incident's alerts fires" in run["reason"]
+    await resumed(workshop)
+    await workshop.settle()
+    assert await workshop.cells.effects() == []
+
+
+async def test_resolved_by_hand_ends_what_waits(open_cells: OpenWorkshop) -> None:
+    workshop = await refused(open_cells, CASES["approval by mode"])
+    await workshop.engine.operations.resolve(1, by="ann")
+    await workshop.settle()
+    assert (await workshop.run())["status"] == "cancelled"
+    assert await workshop.cells.effects() == []
+
+
+async def test_the_alert_that_was_planned_for_is_asked_about(open_cells: OpenWorkshop) -> None:
+    """Fresh news only: another alert of the incident that fires says nothing about this one."""
+    workshop = await open_cells(playbook(match=['alertname = "HdrCell"', 'cell = "b"']))
+    await workshop.fire("a", "b")
+    await workshop.intake()
+    (own,) = await workshop.rows("select fingerprint from alerts where labels ->> 'cell' = 'b'")
+    workshop.answers.presence = Presence.FIRING
+    workshop.answers.by_fingerprint[own["fingerprint"]] = Presence.ABSENT
+    await workshop.settle()
+    assert workshop.answers.asked == [own["fingerprint"]]
+    assert "staleness" in (await workshop.run())["reason"]
+    assert await workshop.cells.effects() == []
+
+
+async def test_a_used_up_budget_is_told_to_a_person(open_cells: OpenWorkshop) -> None:
+    workshop = await refused(open_cells, CASES["budget"])
+    assert any("used up its budget" in t for t in await workshop.told("escalated"))

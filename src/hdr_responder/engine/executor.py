@@ -30,6 +30,9 @@ from hdr_responder.errors import ConfigError, FencedError, HdrError, TemporaryEr
 
 log = structlog.get_logger(__name__)
 
+MAX_TAKEN = 30
+"""How often a run may be taken up, by takeovers and after pauses, before a person has to look."""
+
 
 class RunStoppedError(HdrError):
     """The run does not go on now; the reason is already recorded."""
@@ -78,7 +81,12 @@ class Executor:
                 return await self._bench.end(told, run, RunStatus.FAILED, str(error))
         async with self._bench.recording() as tx:
             steps = await tx.runs.steps(run.id)
-        if run.fence > 1 and any(s.status is StepStatus.STARTED for s in steps):
+        begun = any(s.status is StepStatus.STARTED for s in steps)
+        if run.fence > MAX_TAKEN:
+            async with self._bench.telling(run) as told:
+                status = RunStatus.AMBIGUOUS if begun else RunStatus.FAILED
+                return await self._bench.end(told, run, status, f"no worker could finish it, {MAX_TAKEN} have tried")
+        if run.fence > 1 and begun:
             await self._tell_takeover(run)
         for step in steps:
             if step.status in {StepStatus.PENDING, StepStatus.STARTED}:

@@ -15,6 +15,7 @@ from hdr_responder.adapters.store.pool import open_pool
 from hdr_responder.settings import Settings
 from tests.fakes.fixtures import fake_slack
 from tests.integration.engine.workshop import Workshop, open_workshop
+from tests.integration.pools import close_pool
 from tests.integration.store.conftest import store_url
 from tests.unit.cli.command_line import Ended, run_process
 
@@ -62,6 +63,6 @@ class Desk:
 async def desk(store_url: str, tmp_path: Path) -> AsyncIterator[Desk]:
     """A desk on an empty database, in an environment where every run needs approval."""
     pool = await open_pool(store_url)
-    workshop = open_workshop(pool, tmp_path, settings=Settings(environment="staging"))
+    workshop = open_workshop(pool, folder=tmp_path, settings=Settings(environment="staging"))
     yield Desk(url=store_url, home=tmp_path, workshop=workshop, store=PostgresStore(pool))
-    pool.terminate()
+    await close_pool(pool)

@@ -38,10 +38,10 @@ Point = Literal[
 Happening = Callable[[StepContext], Awaitable[None] | None]
 
 TABLES = """
-create table if not exists cells (name text primary key, value integer, fence bigint not null default 0);
+create table if not exists cells (name text primary key, value integer, fence text, token bigint);
 create table if not exists effects (
     id integer generated always as identity primary key,
-    step_key text not null, cell text not null, kind text not null, fence bigint not null
+    step_key text not null, cell text not null, kind text not null, fence text not null
 );
 """
 
@@ -145,8 +145,12 @@ class SetCell(Mutation[CellParameters, CellResult]):
 
     async def claim(self, ctx: StepContext, params: CellParameters) -> None:
         await self._cells.pass_point("claim", ctx)
-        sql = "update cells set fence = $2 where name = $1 and fence <= $2"
-        if await self._cells.pool.execute(sql, params.cell, ctx.fence.token) == "UPDATE 0":
+        sql = """
+            update cells set fence = $2, token = $3
+            where name = $1 and (split_part(fence, '/', 1) is distinct from $4 or token <= $3)
+            """
+        run, token = str(ctx.fence.run_id), ctx.fence.token
+        if await self._cells.pool.execute(sql, params.cell, str(ctx.fence), token, run) == "UPDATE 0":
             raise FencedError(f"cell {params.cell} carries a newer fence")
 
     async def capture(self, ctx: StepContext, params: CellParameters) -> State:
@@ -159,7 +163,7 @@ class SetCell(Mutation[CellParameters, CellResult]):
             with changed as (update cells set value = $2 where name = $1 and fence = $3 returning name)
             insert into effects (step_key, cell, kind, fence) select $4, name, 'set', $3 from changed
             """
-        token = ctx.fence.token
+        token = str(ctx.fence)
         if await self._cells.pool.execute(sql, params.cell, params.value, token, ctx.step_key) == "INSERT 0 0":
             raise FencedError(f"cell {params.cell} carries another fence than {token}")
         await self._cells.pass_point("after_effect", ctx)
@@ -178,7 +182,7 @@ class SetCell(Mutation[CellParameters, CellResult]):
             with changed as (update cells set value = $2 where name = $1 and value = $3 and fence = $4 returning name)
             insert into effects (step_key, cell, kind, fence) select $5, name, 'undo', $4 from changed
             """
-        arguments = (params.cell, state["value"], params.value, ctx.fence.token, ctx.step_key)
+        arguments = (params.cell, state["value"], params.value, str(ctx.fence), ctx.step_key)
         done = await self._cells.pool.execute(sql, *arguments)
         return Undone.DRIFTED if done == "INSERT 0 0" else Undone.UNDONE
 
@@ -191,7 +195,7 @@ class BlindSetCell(SetCell):
     holds_fence = False
 
     async def claim(self, ctx: StepContext, params: CellParameters) -> None:
-        await self._cells.pool.execute("update cells set fence = $2 where name = $1", params.cell, ctx.fence.token)
+        await self._cells.pool.execute("update cells set fence = $2 where name = $1", params.cell, str(ctx.fence))
 
     async def observe(self, ctx: StepContext, params: CellParameters, state: State) -> Observed[CellResult]:
         await self._cells.pass_point("observe", ctx)

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from hdr_responder.adapters.store.pool import open_pool
 from tests.integration.engine.cells import Cells, playbook
 from tests.integration.engine.workshop import Workshop, open_workshop
+from tests.integration.pools import close_pool
 from tests.integration.store.conftest import _migrate
 from tests.services.postgres import PostgresServer
 
 OpenWorkshop = Callable[..., Awaitable[Workshop]]
+
+
+@pytest.fixture(autouse=True)
+def plain_logs() -> Iterator[None]:
+    """Tracebacks as plain text: drawing them with their variables takes seconds."""
+    before = structlog.get_config()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        ]
+    )
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture
@@ -29,7 +45,7 @@ async def open_with(postgres_server: PostgresServer, tmp_path: Path) -> AsyncIte
         async def open_one(**options: object) -> Workshop:
             url = stack.enter_context(postgres_server.fresh_database(template=template))
             pool = await open_pool(url, max_size=16)
-            stack.callback(pool.terminate)
+            stack.push_async_callback(close_pool, pool)
             return open_workshop(pool, folder=tmp_path, **options)  # type: ignore[arg-type]
 
         yield open_one
@@ -45,7 +61,7 @@ async def open_cells(postgres_server: PostgresServer, tmp_path: Path) -> AsyncIt
         async def open_one(*documents: dict[str, Any], **options: Any) -> Workshop:
             url = stack.enter_context(postgres_server.fresh_database(template=template))
             pool = await open_pool(url, max_size=32)
-            stack.callback(pool.terminate)
+            stack.push_async_callback(close_pool, pool)
             cells = Cells(pool)
             await cells.prepare("a", "b", "c")
             folder = tmp_path / "playbooks"

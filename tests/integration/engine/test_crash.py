@@ -294,3 +294,17 @@ async def test_draining_hands_the_run_over_between_steps(open_cells: OpenWorksho
     await other.settle()
     assert await workshop.cells.effects() == ["a", "b"]
     assert (await workshop.run())["verification"] == "verified"
+
+
+async def test_a_run_that_kills_every_worker_ends_with_a_person(open_cells: OpenWorkshop) -> None:
+    workshop = await open_cells()
+    await die_at(workshop, "before_effect")
+    await workshop.pool.execute("update runs set fence = 30, lease_until = clock_timestamp() - interval '1 s'")
+    other = workshop.peer()
+    await other.sweep()
+    await other.settle()
+    run = await workshop.run()
+    assert run["status"] == "ambiguous"
+    assert "no worker could finish it" in run["reason"]
+    assert await workshop.cells.effects() == []
+    assert len(await workshop.told("escalated")) == 1

@@ -23,6 +23,7 @@ from hdr_responder.records.postmortem import render
 from hdr_responder.settings import AlertmanagerSettings, ApiToken, Scope
 from hdr_responder.telemetry import Metrics
 from tests.integration.engine.workshop import Workshop, open_workshop
+from tests.integration.pools import close_pool
 from tests.integration.store.conftest import _migrate
 from tests.services.postgres import PostgresServer
 
@@ -76,7 +77,7 @@ async def service(service_database: str, tmp_path: Path) -> AsyncIterator[Servic
     pool = await open_pool(service_database, max_size=8)
     writer = DeliveryWriter(service_database)
     await writer.open()
-    workshop = open_workshop(pool, tmp_path)
+    workshop = open_workshop(pool, folder=tmp_path)
     artifacts = ObjectStoreArtifacts.open((tmp_path / "artifacts").as_uri())
     dependencies = _dependencies(writer, pool, workshop, artifacts)
     server = HttpServer(build_application(dependencies), "127.0.0.1", 0)
@@ -90,7 +91,7 @@ async def service(service_database: str, tmp_path: Path) -> AsyncIterator[Servic
             artifacts=artifacts,
         )
     await writer.close()
-    pool.terminate()
+    await close_pool(pool)
 
 
 def _dependencies(

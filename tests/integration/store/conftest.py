@@ -11,6 +11,7 @@ import pytest
 from hdr_responder.adapters.store.database import PostgresStore
 from hdr_responder.adapters.store.migrate import migrate
 from hdr_responder.adapters.store.pool import Pool, open_pool
+from tests.integration.pools import close_pool
 from tests.services.postgres import PostgresServer
 
 
@@ -28,7 +29,7 @@ async def pool(store_url: str) -> AsyncIterator[Pool]:
     """A pool on that database."""
     opened = await open_pool(store_url, max_size=16)
     yield opened
-    opened.terminate()
+    await close_pool(opened)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 export XDG_RUNTIME_DIR ?= $(or $(TMPDIR),/tmp)
 
-.PHONY: help setup demo serve test test-unit test-tools check format bench chaos lock schema
+.PHONY: help setup demo serve test test-unit test-tools check format bench chaos lock schema docs
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ chaos: test-tools ## The long fault-injection profile
 
 schema: $(STAMP) ## The JSON Schemas that editors use
 	@$(BIN)/hdr-responder schema --write docs/schema
+
+docs: $(STAMP) ## The tables in docs/ that are generated from the code
+	@$(BIN)/python -m tests.unit.docs.generated
 
 lock: $(STAMP) ## Lock the requirements again, by hash
 	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-annotate --extra embedded pyproject.toml -o requirements/runtime.txt

@@ -103,7 +103,12 @@ def build_engine(parts: Parts) -> Engine:
         ),
         housekeeping=_housekeeping(parts, escalation),
         operations=PeopleOperations(
-            store=parts.store, documents=documents, starter=starter, clock=parts.clock, lanes=lanes, measures=metrics
+            store=parts.store,
+            documents=lambda: documents,
+            starter=lambda: starter,
+            clock=parts.clock,
+            lanes=lanes,
+            measures=metrics,
         ),
     )
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from hdr_responder.adapters.artifacts import ObjectStoreArtifacts
 from hdr_responder.adapters.store.database import PostgresStore
 from hdr_responder.adapters.store.pool import open_pool
 from hdr_responder.adapters.store.records import PostgresRecords
 from hdr_responder.app.database import joined_database
 from hdr_responder.app.documents import load_documents
-from hdr_responder.app.engine import Engine, Parts, build_engine
-from hdr_responder.app.people import PeopleLanes, build_people
-from hdr_responder.app.systems import Outside, build_outside
 from hdr_responder.domain.clock import Clock, SystemClock
-from hdr_responder.domain.ports.artifacts import ArtifactBytes
 from hdr_responder.domain.ports.operations import Operations
 from hdr_responder.domain.ports.records import Records
 from hdr_responder.domain.ports.store import Store
+from hdr_responder.engine.ledger import Lanes
+from hdr_responder.engine.operations import PeopleOperations
+from hdr_responder.engine.starter import Starter
+from hdr_responder.errors import ConflictError
 from hdr_responder.settings import Settings
 from hdr_responder.telemetry import Metrics
 
@@ -33,52 +31,30 @@ class Session:
     store: Store
     records: Records
     operations: Operations
-    artifacts: ArtifactBytes
-    outside: Outside
-    people: PeopleLanes
-    engine: Engine
     clock: Clock
 
 
 @asynccontextmanager
 async def open_session(settings: Settings) -> AsyncIterator[Session]:
-    """Join the database.
+    """Join the database; documents are read only by what needs them, so that pausing works while one is broken.
 
-    Raises UnavailableError when there is none to join, ConfigError when settings or documents are wrong.
+    Raises UnavailableError when there is no database to join.
     """
-    url = await joined_database(settings)
-    pool = await open_pool(url, max_size=4)
-    clock = SystemClock()
-    store, records = PostgresStore(pool), PostgresRecords(pool)
-    people = build_people(settings)
-    outside = build_outside(settings, store=store, people=None, clock=clock)
-    artifacts = ObjectStoreArtifacts.open(settings.artifacts_url)
+    pool = await open_pool(await joined_database(settings), max_size=4)
+    clock, store = SystemClock(), PostgresStore(pool)
+    operations = PeopleOperations(
+        store=store,
+        documents=lambda: load_documents(settings),
+        starter=_no_starter,
+        clock=clock,
+        lanes=Lanes(slack=settings.slack.bot_token is not None, pagerduty=settings.pagerduty.routing_key is not None),
+        measures=Metrics(),
+    )
     try:
-        parts = Parts(
-            settings=settings,
-            documents=load_documents(settings),
-            store=store,
-            records=records,
-            artifacts=artifacts,
-            outside=outside,
-            people=people,
-            metrics=Metrics(),
-            clock=clock,
-            new_id=uuid.uuid4,
-        )
-        engine = build_engine(parts)
-        yield Session(
-            settings=settings,
-            store=store,
-            records=records,
-            operations=engine.operations,
-            artifacts=artifacts,
-            outside=outside,
-            people=people,
-            engine=engine,
-            clock=clock,
-        )
+        yield Session(settings=settings, store=store, records=PostgresRecords(pool), operations=operations, clock=clock)
     finally:
-        await outside.close()
-        await people.close()
         await pool.close()
+
+
+def _no_starter() -> Starter:
+    raise ConflictError("a run is asked for in Slack or through the API: the service plans it")

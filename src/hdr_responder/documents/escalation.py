@@ -64,8 +64,6 @@ class EscalationPolicy(Document):
     """Priorities that are not named never page."""
     acknowledge_within: Duration = timedelta(minutes=5)
     """How long a page may stay unanswered before it goes further (manual P10)."""
-    channel: Annotated[str, Field(pattern=r"^(#[a-z0-9_-]{1,80}|[CG][A-Z0-9]{6,})$")] | None = None
-    """Slack channel of incidents, where settings name none."""
     watchdog: Watchdog | None = None
     incidents: Lifecycle = Lifecycle()
 

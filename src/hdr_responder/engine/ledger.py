@@ -18,6 +18,9 @@ from hdr_responder.domain.notifications import Lane, Notification, NotificationK
 from hdr_responder.domain.ports.store import Job, Transaction
 from hdr_responder.domain.timeline import AUTOMATION, EntryKind, TimelineEntry
 
+PAGES_A_MINUTE = 10
+"""More pages than these wake nobody faster: one umbrella page a minute stands for the rest."""
+
 _Message = tuple[Incident | None, Lane, NotificationKind, Mapping[str, JsonValue]]
 
 
@@ -96,6 +99,7 @@ class Ledger:
 
     async def flush(self, tx: Transaction) -> None:
         """Write everything in a fixed number of statements."""
+        await self._limit_pages(tx)
         entries = [replace(entry, incident_id=incident.id) for incident, entry in self._entries]
         if entries:
             await tx.timeline.append(entries)
@@ -108,6 +112,33 @@ class Ledger:
             self.wake(Job.PLAN, str(incident.id))
         for (job, after), keys in self._wakes.items():
             await tx.wake(job, list(keys), after)
+
+    async def _limit_pages(self, tx: Transaction) -> None:
+        """Let so many pages a minute through, the most urgent first; one umbrella page stands for the others."""
+        pages = [m for m in self._messages if m[2] is NotificationKind.PAGE]
+        if not pages:
+            return
+        pages.sort(key=lambda m: m[0].priority.rank if m[0] else 0)
+        minute, free = f"{self.now:%Y-%m-%dT%H:%M}", 0
+        for slot in range(PAGES_A_MINUTE):
+            if free < len(pages) and await tx.controls.first_time(f"page/{minute}/{slot}", self.now):
+                free += 1
+        over = pages[free:]
+        if not over:
+            return
+        left_out = {id(m) for m in over}
+        self._messages = [m for m in self._messages if id(m) not in left_out]
+        stands = await tx.controls.first_time(f"umbrella/{minute}", self.now)
+        for incident, *_ in over[1:] if stands else over:
+            if incident is not None:
+                text = f"Not paged by itself: more than {PAGES_A_MINUTE} pages a minute; one page stands for them"
+                self._entries.append((incident, self._problem(text)))
+        first = over[0][0]
+        if stands and first is not None:
+            self.page(first, f"Page storm: {first.title}, and at least {len(over) - 1} more incidents page just now")
+
+    def _problem(self, text: str) -> TimelineEntry:
+        return TimelineEntry(incident_id=0, at=self.now, kind=EntryKind.PROBLEM, summary=text)
 
     def _notifications(self) -> list[Notification]:
         cards: list[_Message] = [(i, self._lanes.chat, NotificationKind.CARD, {}) for i in self._cards.values()]

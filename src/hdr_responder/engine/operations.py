@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 
@@ -30,14 +30,17 @@ WAITING_ASKED = 1000
 
 
 class PeopleOperations:
-    """Implements `Operations`."""
+    """Implements `Operations`.
+
+    Documents and starter are asked for when they are needed, so that pausing works while a document is broken.
+    """
 
     def __init__(
         self,
         *,
         store: Store,
-        documents: Documents,
-        starter: Starter,
+        documents: Callable[[], Documents],
+        starter: Callable[[], Starter],
         clock: Clock,
         lanes: Lanes,
         measures: Measures,
@@ -95,7 +98,7 @@ class PeopleOperations:
 
     async def run_playbook(self, incident_id: int, playbook: str, *, by: str) -> Run:
         """See `Operations`."""
-        return await self._starter.request(incident_id, playbook, by=by)
+        return await self._starter().request(incident_id, playbook, by=by)
 
     async def approve(self, run_id: uuid.UUID, *, by: str) -> Run:
         """See `Operations`. Raises ForbiddenError when the playbook names a group and ``by`` is not of it."""
@@ -166,7 +169,7 @@ class PeopleOperations:
 
     async def hold(self, service: str, duration: timedelta, *, by: str, reason: str | None = None) -> Hold:
         """See `Operations`. Raises InvalidInputError for an unknown service or a duration over seven days."""
-        if self._documents.services.by_name(service) is None:
+        if self._documents().services.by_name(service) is None:
             raise InvalidInputError(f"{service[:80]!r} is not in the service catalogue", field="service")
         if not timedelta(0) <= duration <= HOLD_MAX:
             raise InvalidInputError("a hold lasts from 0 (which ends it) to 7d", field="duration")
@@ -184,7 +187,7 @@ class PeopleOperations:
         group = Playbook.model_validate(run.plan.document).guards.approval.group
         if group is None:
             return
-        members = self._documents.escalation.members(group)
+        members = self._documents().escalation.members(group)
         if by not in members:
             raise ForbiddenError(f"only group {group} may approve {run.playbook}; {by} is not of it")
 

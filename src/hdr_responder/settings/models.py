@@ -140,7 +140,7 @@ class RedisSettings(Section):
     """Redis, which makes things fast and shared; losing it loses no record."""
 
     url: RedisUrl | None = None
-    """Address of Redis; absent: one process keeps limits and repeats in memory."""
+    """Address of Redis; absent: each process keeps its own rate limits in memory."""
 
 
 class ApiToken(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +87,18 @@ async def test_pause_lists_what_is_in_flight_and_resume_asks_again(desk: Desk) -
     assert (state.engaged, state.by, state.reason) == (True, PERSON, "a storm")
     assert desk.told("resume") == "Automation goes on.\n"
     assert desk.asked("resume") == {"paused": False, "runs_in_flight": []}
+
+
+async def test_pausing_works_while_a_document_is_broken(desk: Desk, tmp_path: Path) -> None:
+    broken = tmp_path / "playbooks"
+    broken.mkdir()
+    (broken / "broken.yaml").write_text("kind: Playbook\n")
+    variables = {"HDR_PLAYBOOKS__DIR": str(broken)}
+    assert desk.run("check", **variables).code == 1
+    assert desk.run("pause", "a storm", **variables).code == 0
+    async with desk.store.transaction() as tx:
+        assert (await tx.controls.pause_state()).engaged
+    assert desk.run("resume", **variables).code == 0
 
 
 async def test_hold(desk: Desk) -> None:

@@ -155,4 +155,3 @@ def test_p01_to_p04_response_and_escalation(triage: Triage) -> None:
 def test_p10_and_who_is_paged(escalation: EscalationPolicy) -> None:
     assert escalation.acknowledge_within == timedelta(minutes=5)
     assert [escalation.page_after(p) for p in Priority] == [timedelta(0), timedelta(minutes=5), None, None]
-    assert escalation.channel == "#incidents"

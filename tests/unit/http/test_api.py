@@ -246,7 +246,7 @@ async def test_a_change_that_the_state_does_not_allow_is_a_conflict(client: Clie
         ("/incidents/142/ack", {"by": "someone else"}, "by"),
         ("/incidents/142/run", {"playbook": 1}, "playbook"),
         ("/hold", {"service": "a", "duration": "soon"}, "duration"),
-        ("/hold", {"service": "a", "duration": "0"}, "duration"),
+        ("/hold", {"service": "a", "duration": "-5m"}, "duration"),
         ("/pause", [], ""),
     ],
 )

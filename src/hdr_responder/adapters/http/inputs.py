@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 from pydantic import AwareDatetime, Field
 
 from hdr_responder.adapters.http.endpoint import Input
@@ -115,7 +115,7 @@ class HoldBody(Input):
 
     service: Line
     """The service's name in the catalogue."""
-    duration: Annotated[Duration, Gt(timedelta(0))]
-    """How long, for example 30m."""
+    duration: Annotated[Duration, Ge(timedelta(0))]
+    """How long, for example 30m; 0 ends it."""
     reason: Line | None = None
     """Why."""

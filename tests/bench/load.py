@@ -70,7 +70,7 @@ class Generator:
         if done.returncode != 0 or result is None:
             raise ServiceError(f"the load generator failed: {done.stderr or done.stdout}")
         counted = json.loads(result.removeprefix(_MARK))
-        if counted["refused"] or counted["broken"]:
+        if counted["refused"] or counted["broken"] or not counted["answers"]:
             raise ServiceError(f"not every request was answered 2xx: {counted}")
         took = counted["seconds"]
         return Burst(answers=counted["answers"], seconds=took, generator_cpu=cpu / took)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import resource
+import time
 from importlib.metadata import version
 
 import psutil
@@ -26,10 +28,30 @@ def describe() -> dict[str, object]:
     }
 
 
-async def wait_until_quiet(seconds: float = 60.0) -> float:
-    """Wait until little else uses the processor, at most ``seconds``; the share of all cores that is still used."""
+async def wait_until_quiet(seconds: float = 60.0) -> None:
+    """Wait until little else uses the processor, at most ``seconds``."""
     deadline = asyncio.get_running_loop().time() + seconds
-    while True:
-        share: float = await asyncio.to_thread(psutil.cpu_percent, _LOOK_SECONDS) / 100
-        if share < BUSY_SHARE or asyncio.get_running_loop().time() > deadline:
-            return share
+    while await asyncio.to_thread(psutil.cpu_percent, _LOOK_SECONDS) / 100 >= BUSY_SHARE:
+        if asyncio.get_running_loop().time() > deadline:
+            return
+
+
+class Neighbours:
+    """Tells what share of all cores others have used since it was made; asked when all our processes have ended."""
+
+    def __init__(self) -> None:
+        self._begun = _used()
+
+    def share(self) -> float:
+        """The share, from 0 to 1; the kernel's own work is part of it."""
+        (at, busy, ours), (before, busy_before, ours_before) = _used(), self._begun
+        others = (busy - busy_before) - (ours - ours_before)
+        return max(others / (at - before) / (os.cpu_count() or 1), 0.0)
+
+
+def _used() -> tuple[float, float, float]:
+    """The time, and the seconds of processor time that all used and that this process and its ended children used."""
+    total = psutil.cpu_times()
+    own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    busy = sum(total) - total.idle - total.iowait - total.guest - total.guest_nice
+    return time.monotonic(), busy, sum(used.ru_utime + used.ru_stime for used in own)

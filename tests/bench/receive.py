@@ -35,7 +35,7 @@ async def measure(*, quick: bool) -> list[Figure]:
     with service_folder("load") as folder:
         async with run_responder(fleet) as responder, _bare_handler(folder) as (other, other_url):
             generator = Generator(folder, recorded("08-postgres-blocked-firing"), responder.headers)
-            busy = await wait_until_quiet()
+            await wait_until_quiet()
             ours, theirs, shares = [], [], []
             for number in range(rounds + 1):
                 length = seconds if number else _WARM_UP_SECONDS
@@ -60,7 +60,6 @@ async def measure(*, quick: bool) -> list[Figure]:
                 "bare_requests_per_second": round(statistics.median(its)),
                 "bare_cores": round(statistics.median(shares[1:]), 2),
                 "ratios": [round(a / b, 3) for a, b in zip(mine, its, strict=True)],
-                "busy_before": round(busy, 2),
             },
         )
     ]

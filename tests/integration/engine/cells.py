@@ -33,7 +33,16 @@ from hdr_responder.adapters.store.pool import Pool
 from hdr_responder.errors import FencedError, NotFoundError
 
 Point = Literal[
-    "look", "dry_run", "claim", "capture", "before_effect", "after_effect", "observe", "before_undo", "check"
+    "look",
+    "dry_run",
+    "claim",
+    "capture",
+    "before_effect",
+    "after_effect",
+    "observe",
+    "observed",
+    "before_undo",
+    "check",
 ]
 Happening = Callable[[StepContext], Awaitable[None] | None]
 
@@ -172,7 +181,9 @@ class SetCell(Mutation[CellParameters, CellResult]):
     async def observe(self, ctx: StepContext, params: CellParameters, state: State) -> Observed[CellResult]:
         await self._cells.pass_point("observe", ctx)
         sql = "select exists (select from effects where step_key = $1)"
-        if await self._cells.pool.fetchval(sql, ctx.step_key):
+        seen = await self._cells.pool.fetchval(sql, ctx.step_key)
+        await self._cells.pass_point("observed", ctx)
+        if seen:
             return Observed(seen=Seen.TOOK_EFFECT, result=CellResult(value=params.value))
         return Observed(seen=Seen.NO_EFFECT)
 

@@ -176,6 +176,23 @@ async def test_a_frozen_worker_can_neither_change_the_target_nor_the_record(
     assert (await workshop.run())["verification"] == "verified"
 
 
+async def test_a_frozen_worker_that_wakes_up_just_after_it_was_observed_cannot_act(open_cells: OpenWorkshop) -> None:
+    """The fence is raised before the target is looked at, so that the answer stays true."""
+    workshop = await open_cells()
+    await start(workshop)
+    old, thaw = await frozen(workshop, "before_effect")
+
+    async def wake_up(ctx: StepContext) -> None:
+        if ctx.fence.token == 2:
+            thaw.set()
+            await old
+
+    workshop.cells.at["observed"] = wake_up
+    await take_over(workshop)
+    assert await workshop.cells.effects() == ["a"]
+    assert (await workshop.run())["verification"] == "verified"
+
+
 OUTAGES: dict[str, Callable[[], Exception]] = {
     "lost answer": lambda: AmbiguousError("the connection broke"),
     "unknown answer": lambda: AdapterError("an answer of an unknown form"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hdr_responder.domain.alerts import Presence
+from hdr_responder.domain.deliveries import Delivery
 from hdr_responder.errors import TemporaryError
 from tests.integration.engine.alerts import alert, delivery
 from tests.integration.engine.conftest import OpenWorkshop
@@ -194,21 +195,24 @@ async def test_a_poison_delivery_is_parked_and_its_neighbours_are_processed(open
     assert await workshop.pages() == 1
 
 
-async def test_parking_never_hits_an_innocent_delivery(open_cells: OpenWorkshop) -> None:
+async def test_parking_never_hits_an_innocent_delivery(
+    open_cells: OpenWorkshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another replica has parked the poison in between: the one behind it stays."""
     workshop = await open_cells()
     await workshop.receive_body(b"poison")
     await workshop.fire("a")
     park = workshop.engine.intake._park
 
-    async def late(*arguments: Any) -> None:
+    async def late(delivery_: Delivery, error: Exception) -> None:
         await workshop.peer().engine.intake.process()
-        await park(*arguments)
+        await park(delivery_, error)
 
-    workshop.engine.intake._park = late  # type: ignore[method-assign]
+    monkeypatch.setattr(workshop.engine.intake, "_park", late)
     await workshop.intake()
     rows = await workshop.rows("select status from deliveries order by id")
     assert [r["status"] for r in rows] == ["parked", "processed"]
+    assert len([t for t in await workshop.told() if "could not be processed" in t]) == 1, "told once"
 
 
 async def test_a_passing_error_parks_nothing(open_cells: OpenWorkshop) -> None:
@@ -273,6 +277,7 @@ async def test_an_end_and_a_new_beginning_in_one_batch_are_two_episodes(open_cel
     workshop = await open_cells()
     fired = alert("HdrX", starts_at=workshop.clock.now())
     await workshop.receive_body(delivery([fired]))
+    await workshop.intake()
     workshop.clock.advance(60)
     await workshop.receive_body(delivery([resolve(fired, workshop)]))
     workshop.clock.advance(60)
@@ -295,7 +300,7 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_hostile_text_makes_an_incident_or_is_told_and_stops_nothing(open_cells: OpenWorkshop, name: str) -> None:
     workshop = await open_cells()
-    labels = {"service": "neural-hdr", "cell": "a"} | HOSTILE[name]
+    labels: dict[str, Any] = {"service": "neural-hdr", "cell": "a"} | HOSTILE[name]
     await send(workshop, alert(starts_at=workshop.clock.now(), **labels))
     await send(workshop, alert(starts_at=workshop.clock.now(), cell="b", service="redis"))
     assert len(await workshop.rows(INCIDENTS)) == 2

@@ -118,7 +118,8 @@ class Workshop:
 
     async def settle(self, *, without: Sequence[Job] = ()) -> list[Job]:
         """Run jobs until none is due by the test's clock; return what ran."""
-        handlers, ran = self.engine.handlers(), []
+        handlers = self.engine.handlers()
+        ran: list[Job] = []
         for _ in range(MAX_JOBS):
             row = await self._next_job(without)
             if row is None:
@@ -204,9 +205,11 @@ def open_workshop(
         "settings": settings,
         "actions": actions,
     }
-    clock, answers, console = clock or ManualClock(NOW), answers or Answers(), []
+    clock, answers = clock or ManualClock(NOW), answers or Answers()
+    console: list[str] = []
+    slept: list[float] = []
     settings, registry_ = settings or Settings(), actions or registry()
-    store, metrics, slept = PostgresStore(pool), Metrics(), []
+    store, metrics = PostgresStore(pool), Metrics()
     documents = load(config, playbooks, registry_)
     people = build_people(settings, write=console.append)
     escalation = Escalation(documents.triage, documents.escalation)

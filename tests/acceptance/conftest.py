@@ -13,11 +13,12 @@ from hdr_responder.actions.registry import registry
 from hdr_responder.domain.workloads import Workload
 from tests.acceptance.responder import Responder, responder_folder
 from tests.fakes import FakePagerDuty, FakeSlack
+from tests.fakes.fixtures import fake_pagerduty, fake_slack
 from tests.integration.kubernetes_steps import grant
 from tests.services.kubernetes import ControlPlane
 from tests.services.kubernetes_api import ApiError
 
-pytest_plugins = ["tests.fakes.fixtures"]
+__all__ = ["fake_pagerduty", "fake_slack"]
 
 NAMESPACE = "hdr-empire"
 """Of the guarded fleet (manual, services S01-S17)."""

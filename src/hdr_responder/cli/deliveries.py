@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hdr_responder.domain.deliveries import Delivery
 
 _BIGGEST_ID = 2**63 - 1
-COLUMNS = ("DELIVERY", "SOURCE", "RECEIVED", "STATUS", "ATTEMPTS", "ERROR")
+COLUMNS = ("DELIVERY", "SOURCE", "RECEIVED", "STATUS", "ERROR")
 
 DeliveryId = Annotated[int, typer.Argument(min=1, max=_BIGGEST_ID, metavar="ID", help="The delivery.")]
 
@@ -84,4 +84,4 @@ def replay(*, delivery_id: DeliveryId, as_json: Json = False) -> None:
 
 def _row(delivery: DeliverySummary) -> tuple[str, ...]:
     received, error = clock(delivery.received_at), delivery.error or "-"
-    return str(delivery.id), delivery.source, received, delivery.status, str(delivery.attempts), error
+    return str(delivery.id), delivery.source, received, delivery.status, error

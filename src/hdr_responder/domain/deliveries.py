@@ -29,7 +29,6 @@ class Delivery:
     received_at: datetime
     body: bytes
     status: str = "received"
-    attempts: int = 0
     error: str | None = None
 
 

@@ -188,6 +188,8 @@ class Intake:
         batch.resolved = await self._refresh(tx, book, ledger)
         for source, at in batch.watchdogs.items():
             await tx.controls.watchdog_seen(source, at)
+        if self._documents.escalation.watchdog is not None:
+            await tx.controls.watchdog_expected(sorted({d.source for d in batch.deliveries}), now)
         await tx.deliveries.mark_processed([d.id for d in batch.deliveries], now)
         await ledger.flush(tx)
 

@@ -212,7 +212,6 @@ class DeliverySummary(View):
     source: str
     received_at: datetime
     status: str
-    attempts: int
     error: str | None
 
 

@@ -165,6 +165,15 @@ async def test_the_watchdog_is_no_incident_and_its_absence_pages(open_cells: Ope
     assert await workshop.pages() == 1
 
 
+async def test_a_source_that_sends_alerts_but_never_its_watchdog_pages_too(open_cells: OpenWorkshop) -> None:
+    workshop = await open_cells()
+    await send(workshop, alert(starts_at=workshop.clock.now(), cell="a"), source="eu")
+    workshop.clock.advance(601)
+    await workshop.engine.housekeeping.tick()
+    found = [(i["service"], i["problem"]) for i in await workshop.rows(INCIDENTS)]
+    assert ("hdr-responder", "watchdog silent") in found
+
+
 async def test_a_bad_alert_never_rejects_the_good_ones_beside_it(open_cells: OpenWorkshop) -> None:
     workshop = await open_cells()
     good = alert(starts_at=workshop.clock.now(), cell="a")
@@ -388,7 +397,7 @@ async def test_an_alert_that_comes_back_after_it_was_ended_for_absence_reopens(o
     workshop.answers.presence = Presence.FIRING
     workshop.clock.advance(60)
     await send(workshop, fired)
-    (incident,) = await workshop.rows(INCIDENTS)
+    (incident,) = [i for i in await workshop.rows(INCIDENTS) if i["problem"] != "watchdog silent"]
     assert (incident["status"], incident["episode"]) == ("triggered", 2)
 
 

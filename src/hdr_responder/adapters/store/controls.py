@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from hdr_responder.adapters.store.rows import text
@@ -48,6 +49,10 @@ class PostgresControls:
     async def watchdog_seen(self, source: str, at: datetime) -> None:
         """Record that a source's watchdog alert was heard."""
         await self._session.execute(SQL["watchdog_seen"], source, at)
+
+    async def watchdog_expected(self, sources: Sequence[str], at: datetime) -> None:
+        """Expect a watchdog from these sources from ``at`` on, where none was heard or expected before."""
+        await self._session.execute(SQL["watchdog_expected"], list(sources), at)
 
     async def watchdogs_missing(self, before: datetime) -> list[str]:
         """Return, once each, the sources whose watchdog was last heard before ``before``."""

@@ -63,13 +63,13 @@ def translate(error: Exception) -> HdrError:
 def _server_said(error: asyncpg.PostgresError) -> HdrError:
     # Not str(): it would add the server's detail line, which quotes values.
     said = f"the database: {str(error.args[0])[:_MESSAGE_LIMIT]} ({error.sqlstate})"
+    if _passes(error):
+        return TemporaryError(said)
     match error:
         case asyncpg.InvalidAuthorizationSpecificationError() | asyncpg.InvalidCatalogNameError():
             return ConfigError(f"database.url: the server refuses it ({error.sqlstate})")
-        case asyncpg.TransactionRollbackError() | asyncpg.LockNotAvailableError():
-            return TemporaryError(said)
-        case asyncpg.UniqueViolationError(constraint_name=name) if name in _RACES:
-            return TemporaryError(said)
+        case asyncpg.UndefinedTableError() | asyncpg.UndefinedColumnError():
+            return ConfigError(f"{said}: the schema is older than this version; run hdr-responder migrate")
         case asyncpg.ForeignKeyViolationError():
             return NotFoundError(said)
         case (
@@ -83,6 +83,20 @@ def _server_said(error: asyncpg.PostgresError) -> HdrError:
             return UnavailableError(said)
         case _:
             return AdapterError(said)
+
+
+def _passes(error: asyncpg.PostgresError) -> bool:
+    """Tell whether the same transaction may succeed when it is tried again."""
+    match error:
+        case asyncpg.TransactionRollbackError() | asyncpg.LockNotAvailableError():
+            return True
+        case asyncpg.UniqueViolationError(constraint_name=name):
+            return name in _RACES
+        case asyncpg.FeatureNotSupportedError():
+            # The schema changed under a prepared statement, as in a rolling upgrade.
+            return "cached plan" in str(error.args[0])
+        case _:
+            return False
 
 
 def _kind(error: Exception) -> str:

@@ -144,6 +144,8 @@ class Worker:
         return manager
 
     async def _handle(self, job: Job, handler: Handler, picked: PickedJob) -> None:
+        if self._stopping.is_set():
+            raise RetryRequested(timedelta(0), "its worker is stopping")
         key = (picked.payload or b"").decode()
         task = asyncio.current_task()
         if task is not None:

@@ -113,10 +113,6 @@ class Deliveries(Protocol):
         """
         ...
 
-    async def record_attempt(self, ids: Sequence[int]) -> None:
-        """Count a failed attempt at them."""
-        ...
-
 
 class Alerts(Protocol):
     """Occurrences."""
@@ -327,6 +323,10 @@ class Controls(Protocol):
 
     async def watchdog_seen(self, source: str, at: datetime) -> None:
         """Record that a source's watchdog alert was heard."""
+        ...
+
+    async def watchdog_expected(self, sources: Sequence[str], at: datetime) -> None:
+        """Expect a watchdog from these sources from ``at`` on, where none was heard or expected before."""
         ...
 
     async def watchdogs_missing(self, before: datetime) -> list[str]:

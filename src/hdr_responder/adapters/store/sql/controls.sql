@@ -25,6 +25,12 @@ values ($1, $2)
 on conflict (source) do update
 set last_seen_at = greatest(watchdogs.last_seen_at, excluded.last_seen_at), missing = false
 
+-- name: watchdog_expected
+insert into watchdogs (source, last_seen_at)
+select source, $2
+from unnest($1::text[]) as heard (source)
+on conflict (source) do nothing
+
 -- name: watchdogs_missing
 update watchdogs
 set missing = true

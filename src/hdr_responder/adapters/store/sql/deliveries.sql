@@ -1,5 +1,5 @@
 -- name: waiting
-select id, source, received_at, body, status, attempts, error
+select id, source, received_at, body, status, error
 from deliveries
 where status = 'received'
 order by id
@@ -7,7 +7,7 @@ limit $1
 for no key update skip locked
 
 -- name: unreported_rejects
-select id, source, received_at, body, status, attempts, error
+select id, source, received_at, body, status, error
 from deliveries
 where status = 'rejected' and processed_at is null
 order by id
@@ -24,14 +24,9 @@ update deliveries
 set status = 'parked', error = $2, error_field = $3, processed_at = $4
 where id = $1
 
--- name: record_attempt
-update deliveries
-set attempts = attempts + 1
-where id = any ($1::bigint[])
-
 -- name: replay
 update deliveries
-set status = 'received', processed_at = null, error = null, error_field = null, attempts = 0
+set status = 'received', processed_at = null, error = null, error_field = null
 where id = $1 and status in ('parked', 'rejected')
 
 -- name: status
@@ -50,13 +45,13 @@ values ($1, $2, $3, 'rejected', $4, $5)
 on conflict (source, sha256(body)) where status = 'rejected' do nothing
 
 -- name: page
-select id, source, received_at, ''::bytea as body, status, attempts, error
+select id, source, received_at, ''::bytea as body, status, error
 from deliveries
 where (cardinality($1::text[]) = 0 or status = any ($1)) and ($2::bigint is null or id < $2)
 order by id desc
 limit $3
 
 -- name: get
-select id, source, received_at, body, status, attempts, error
+select id, source, received_at, body, status, error
 from deliveries
 where id = $1

@@ -6,7 +6,6 @@ create table deliveries (
     body         bytea not null,
     status       text not null check (status in ('received', 'processed', 'parked', 'rejected')),
     processed_at timestamptz,
-    attempts     integer not null default 0,
     error        text,
     error_field  text
 );

@@ -47,6 +47,8 @@ class Parts:
     people: PeopleLanes
     metrics: Metrics
     clock: Clock
+    give_way: Callable[[], Awaitable[None]]
+    """What intake awaits before each batch, so that receiving goes first."""
     new_id: NewId = uuid.uuid4
 
 
@@ -125,6 +127,7 @@ def _intake(parts: Parts) -> Intake:
             reopen_window=parts.documents.escalation.incidents.reopen_window,
         ),
         measures=parts.metrics,
+        give_way=parts.give_way,
     )
 
 

@@ -18,6 +18,7 @@ import structlog
 from hdr_responder.adapters.artifacts import ObjectStoreArtifacts
 from hdr_responder.adapters.http.dependencies import HttpDependencies, Readiness
 from hdr_responder.adapters.http.server import HttpServer, build_application
+from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.adapters.slack import Lookups, SlackInbound
 from hdr_responder.adapters.store.database import PostgresStore
 from hdr_responder.adapters.store.migrate import migrate
@@ -45,6 +46,8 @@ log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 25.0
 """How long running handlers may take to end after SIGTERM; Kubernetes kills after 30 s by default."""
+GIVE_WAY_LOOKS = 20
+GIVE_WAY_SECONDS = 0.025
 SWEEP_SECONDS = 5.0
 HEALTH_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 60.0
@@ -113,10 +116,15 @@ async def running_service(
         pool = await open_pool(url, max_size=settings.database.pool_size)
         stack.push_async_callback(_close_pool, pool)
         store, records = PostgresStore(pool), PostgresRecords(pool)
+        writer = DeliveryWriter(url)
+        await writer.open()
+        stack.push_async_callback(writer.close)
         people = build_people(settings, write=write)
         stack.push_async_callback(people.close)
         escalation = Escalation(documents.triage, documents.escalation)
         caller = Caller(store=store, escalation=escalation, lanes=people.lanes, clock=clock)
+        if settings.targets.kubernetes:
+            await asyncio.to_thread(KubernetesAdapter.load_library)
         outside = build_outside(settings, store=store, people=caller, clock=clock)
         stack.push_async_callback(outside.close)
         parts = Parts(
@@ -129,12 +137,10 @@ async def running_service(
             people=people,
             metrics=metrics,
             clock=clock,
+            give_way=lambda: _give_way(writer),
         )
         engine = build_engine(parts)
         health = Health(clock)
-        writer = DeliveryWriter(url)
-        await writer.open()
-        stack.push_async_callback(writer.close)
         worker = Worker(url, engine.handlers(), LIMITS, _periodic(parts, engine, health, pool))
         await worker.start()
         stack.push_async_callback(_drain, engine, worker)
@@ -236,6 +242,14 @@ def _slack_inbound(parts: Parts, engine: Engine) -> SlackInbound | None:
 
     lookups = Lookups(first_time=first_time, incident_of_message=incident_of_message)
     return SlackInbound(access, engine.operations, parts.records, lookups=lookups, clock=parts.clock)
+
+
+async def _give_way(writer: DeliveryWriter) -> None:
+    """Let a burst of deliveries be committed before intake takes the processor, but never wait long."""
+    for _ in range(GIVE_WAY_LOOKS):
+        if not writer.busy:
+            return
+        await asyncio.sleep(GIVE_WAY_SECONDS)
 
 
 async def _drain(engine: Engine, worker: Worker) -> None:

@@ -32,7 +32,7 @@ from hdr_responder.errors import InvalidInputError, TemporaryError
 
 log = structlog.get_logger(__name__)
 
-BATCH = 64
+BATCH = 256
 """Deliveries a transaction."""
 MAX_BATCHES = 50
 """Batches a job; more work enqueues another job."""
@@ -79,7 +79,10 @@ class Intake:
         lanes: Lanes,
         settings: IntakeSettings,
         measures: Measures,
+        give_way: Callable[[], Awaitable[None]],
     ) -> None:
+        """``give_way`` returns when receiving leaves room, after a bounded time in any case."""
+        self._give_way = give_way
         self._store = store
         self._documents = documents
         self._placer = Placer(documents.services, documents.triage)
@@ -92,8 +95,14 @@ class Intake:
 
     async def process(self) -> None:
         """Process what waits, at most `MAX_BATCHES` batches; then another job goes on."""
-        await self._report_rejects()
+        async with self._store.transaction() as tx:
+            pending = await tx.deliveries.pending()
+        if pending.rejects:
+            await self._report_rejects()
+        if not pending.waiting:
+            return
         for _ in range(MAX_BATCHES):
+            await self._give_way()
             if not await self._batch(BATCH):
                 return
         async with self._store.transaction() as tx:
@@ -131,11 +140,12 @@ class Intake:
             asked = list({_key(e): e for e in batch.questions}.values())
             answers |= zip(map(_key, asked), await ask_about(asked, self._ask), strict=True)
         self._measure(batch)
-        return True
+        return len(taken) >= limit
 
     def _measure(self, batch: _Batch) -> None:
-        for event, kind, _ in batch.applied:
-            self._measures.alert(event.source, kind)
+        kinds = Counter((event.source, kind) for event, kind, _ in batch.applied)
+        for (source, kind), count in kinds.items():
+            self._measures.alert(source, kind, count)
         now = self._clock.now()
         for delivery, parsed in batch.parsed:
             self._measures.ingested(now - delivery.received_at)

@@ -119,10 +119,8 @@ class Ledger:
         if not pages:
             return
         pages.sort(key=lambda m: m[0].priority.rank if m[0] else 0)
-        minute, free = f"{self.now:%Y-%m-%dT%H:%M}", 0
-        for slot in range(PAGES_A_MINUTE):
-            if free < len(pages) and await tx.controls.first_time(f"page/{minute}/{slot}", self.now):
-                free += 1
+        minute = f"{self.now:%Y-%m-%dT%H:%M}"
+        free = await tx.controls.take_slots(f"page/{minute}", PAGES_A_MINUTE, len(pages), self.now)
         over = pages[free:]
         if not over:
             return

@@ -14,8 +14,8 @@ from hdr_responder.domain.runs import Run, Step
 class Measures(Protocol):
     """Takes every count and measurement; called after the commit that made it true."""
 
-    def alert(self, source: str, kind: EventKind) -> None:
-        """Count an alert message by what it meant."""
+    def alert(self, source: str, kind: EventKind, count: int) -> None:
+        """Count alert messages by what they meant."""
         ...
 
     def ingested(self, took: timedelta) -> None:

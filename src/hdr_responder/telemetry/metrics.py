@@ -29,6 +29,7 @@ from hdr_responder.domain.runs import Run, Step, Verification
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _PREFIX = "hdr_responder"
+_CHILDREN = 1000
 _MOST_SOURCES = 100
 """How many sources get a label of their own: any name may be in a webhook's path."""
 _OTHER = "other"
@@ -44,6 +45,7 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        self._delivered: dict[tuple[str, str], Counter] = {}
         self._sources: set[str] = set()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -86,11 +88,16 @@ class Metrics:
 
     def delivery(self, source: str, result: str) -> None:
         """Count a delivery by how it was answered."""
-        self.deliveries.labels(self._bounded(source), result).inc()
+        child = self._delivered.get((source, result))
+        if child is None:
+            child = self.deliveries.labels(self._bounded(source), result)
+            if len(self._delivered) < _CHILDREN:
+                self._delivered[source, result] = child
+        child.inc()
 
-    def alert(self, source: str, kind: EventKind) -> None:
-        """Count an alert message by what it meant."""
-        self.alerts.labels(self._bounded(source), kind).inc()
+    def alert(self, source: str, kind: EventKind, count: int) -> None:
+        """Count alert messages by what they meant."""
+        self.alerts.labels(self._bounded(source), kind).inc(count)
 
     def ingested(self, took: timedelta) -> None:
         """Measure from a delivery's receipt to its alerts being recorded."""

@@ -233,6 +233,7 @@ def open_workshop(
         people=people,
         metrics=metrics,
         clock=clock,
+        give_way=_never_busy,
         new_id=uuid.uuid4,
     )
     bench = Workbench(
@@ -274,3 +275,7 @@ def open_workshop(
 
 
 _NUMBERS: Iterator[int] = itertools.count(1)
+
+
+async def _never_busy() -> None:
+    """Nothing is received while a test works."""

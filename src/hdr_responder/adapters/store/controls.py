@@ -12,6 +12,8 @@ from hdr_responder.domain.guards import Hold, PauseState
 from hdr_responder.errors import AdapterError
 
 SQL = load("controls")
+TAKES = 3
+"""Another transaction may take the same slots at the same time: the others are tried again so often."""
 
 PAUSE_LOCK = 0x6864_7201
 """Key of the advisory lock around the pause switch; any constant of our own does."""
@@ -57,6 +59,15 @@ class PostgresControls:
     async def watchdogs_missing(self, before: datetime) -> list[str]:
         """Return, once each, the sources whose watchdog was last heard before ``before``."""
         return sorted(row["source"] for row in await self._session.fetch(SQL["watchdogs_missing"], before))
+
+    async def take_slots(self, name: str, limit: int, wanted: int, at: datetime) -> int:
+        """Take up to ``wanted`` of the ``limit`` slots of this name that are still free; return how many were taken."""
+        taken = 0
+        for _ in range(TAKES):
+            taken += await self._session.execute(SQL["take_slots"], f"{text(name)}/", limit, wanted - taken, at)
+            if taken == wanted:
+                break
+        return taken
 
     async def first_time(self, key: str, at: datetime) -> bool:
         """Record an inbound event; False when it was already taken."""

@@ -11,6 +11,7 @@ from hdr_responder.adapters.store.rows import names, read, text
 from hdr_responder.adapters.store.session import Session
 from hdr_responder.adapters.store.sql import load
 from hdr_responder.domain.deliveries import Delivery
+from hdr_responder.domain.ports.store import Pending
 from hdr_responder.errors import ConflictError, NotFoundError
 
 SQL = load("deliveries")
@@ -27,6 +28,12 @@ class PostgresDeliveries:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    async def pending(self) -> Pending:
+        """Tell what there is to do, without locking anything."""
+        row = await self._session.row(SQL["pending"])
+        assert row is not None, "the query always gives one row"
+        return Pending(waiting=row["waiting"], rejects=row["rejects"])
 
     async def waiting(self, limit: int) -> list[Delivery]:
         """Return the oldest unprocessed ones, locked."""

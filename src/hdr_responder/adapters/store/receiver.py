@@ -29,6 +29,7 @@ from hdr_responder.errors import HdrError, UnavailableError
 log = structlog.get_logger(__name__)
 
 BATCH_DELIVERIES = 256
+BUSY_DELIVERIES = 8
 BATCH_BYTES = 32 * 1024 * 1024
 WAITING_BYTES = 128 * 1024 * 1024
 QUIET_TURNS = 3
@@ -58,6 +59,7 @@ class DeliveryWriter:
         self._lock = asyncio.Lock()
         self._writing: asyncio.Task[None] | None = None
         self._closed = False
+        self._committing = 0
 
     async def open(self) -> None:
         """Connect; raises ConfigError or UnavailableError. A later loss is repaired by the next commit."""
@@ -71,6 +73,11 @@ class DeliveryWriter:
             await asyncio.wait({self._writing})
         async with self._lock:
             self._hang_up()
+
+    @property
+    def busy(self) -> bool:
+        """Whether so many deliveries wait for a commit that other work had better let them pass."""
+        return len(self._queue) + self._committing >= BUSY_DELIVERIES
 
     async def commit(self, source: str, body: bytes, received_at: datetime) -> None:
         """Return when the delivery and the job that wakes intake are committed.
@@ -102,12 +109,14 @@ class DeliveryWriter:
             while self._queue:
                 await self._let_arrive()
                 batch = self._next_batch()
+                self._committing = len(batch)
                 async with self._lock:
                     await self._write(batch)
                 self._room += sum(len(waiting.body) for waiting in batch)
                 batch = []
         finally:
             self._writing = None
+            self._committing = 0
             self._turn_away(batch, UnavailableError("the delivery writer ended", retry_after=RETRY_SECONDS))
 
     async def _let_arrive(self) -> None:

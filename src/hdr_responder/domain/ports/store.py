@@ -87,8 +87,20 @@ class QueuedTest:
     error: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """Whether intake has anything to do: deliveries that wait, rejected ones that nobody was told of."""
+
+    waiting: bool
+    rejects: bool
+
+
 class Deliveries(Protocol):
     """Raw inbound requests."""
+
+    async def pending(self) -> Pending:
+        """Tell what there is to do, without locking anything."""
+        ...
 
     async def waiting(self, limit: int) -> list[Delivery]:
         """Return the oldest deliveries that intake has not processed, locked, at most ``limit``."""
@@ -335,6 +347,10 @@ class Controls(Protocol):
 
     async def first_time(self, key: str, at: datetime) -> bool:
         """Record an inbound event; False when it was already taken."""
+        ...
+
+    async def take_slots(self, name: str, limit: int, wanted: int, at: datetime) -> int:
+        """Take up to ``wanted`` of the ``limit`` slots of this name that are still free; return how many were taken."""
         ...
 
 

@@ -42,5 +42,14 @@ insert into inbound_events (key, received_at)
 values ($1, $2)
 on conflict (key) do nothing
 
+-- name: take_slots
+insert into inbound_events (key, received_at)
+select slot.key, $4
+from (select $1 || number as key, number from generate_series(1, $2::integer) as number) as slot
+where not exists (select from inbound_events e where e.key = slot.key)
+order by slot.number
+limit $3
+on conflict (key) do nothing
+
 -- name: serialise
 select pg_advisory_xact_lock(hashtextextended($1, 0))

@@ -1,3 +1,7 @@
+-- name: pending
+select exists (select from deliveries where status = 'received') as waiting,
+    exists (select from deliveries where status = 'rejected' and processed_at is null) as rejects
+
 -- name: waiting
 select id, source, received_at, body, status, error
 from deliveries

@@ -45,7 +45,8 @@ from hdr_responder.telemetry import Metrics, configure_logs, register_secret
 log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 25.0
-"""How long running handlers may take to end after SIGTERM; Kubernetes kills after 30 s by default."""
+"""How long running handlers may take to end after SIGTERM. With requests in flight before and jobs given back after it,
+a stop takes up to 40 s: terminationGracePeriodSeconds should be 45."""
 GIVE_WAY_LOOKS = 20
 GIVE_WAY_SECONDS = 0.025
 SWEEP_SECONDS = 5.0

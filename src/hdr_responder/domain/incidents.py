@@ -34,7 +34,7 @@ _FORWARD: dict[IncidentStatus, frozenset[IncidentStatus]] = {
         {IncidentStatus.ACKNOWLEDGED, IncidentStatus.MITIGATED, IncidentStatus.RESOLVED}
     ),
     IncidentStatus.ACKNOWLEDGED: frozenset({IncidentStatus.MITIGATED, IncidentStatus.RESOLVED}),
-    IncidentStatus.MITIGATED: frozenset({IncidentStatus.RESOLVED, IncidentStatus.TRIGGERED}),
+    IncidentStatus.MITIGATED: frozenset({IncidentStatus.RESOLVED}),
     IncidentStatus.RESOLVED: frozenset({IncidentStatus.CLOSED, IncidentStatus.TRIGGERED}),
     IncidentStatus.CLOSED: frozenset(),
 }

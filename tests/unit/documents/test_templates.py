@@ -49,7 +49,7 @@ def test_any_label_passes_through_unchanged(label: str) -> None:
     given_values = values() | {"alert.labels": {"x": label}}
     for written in ("${alert.labels.x}", "${alert.labels.x}!"):
         evaluated = compile_template(written, scope()).evaluate(given_values)
-        assert evaluated.removesuffix("!") == label.removesuffix("!") if written.endswith("!") else evaluated == label
+        assert evaluated == label + ("!" if written.endswith("!") else "")
 
 
 @pytest.mark.parametrize(

@@ -285,12 +285,13 @@ class Notifications(Protocol):
     async def claim_due(self, lane: Lane, now: datetime, visibility: timedelta) -> Notification | None:
         """Claim the lane's next due notification for ``visibility``, never overtaking an older one of its incident.
 
-        A claim counts as an attempt and moves ``due_at`` past the claim, so that a worker that dies gives it back.
+        A claim counts as an attempt and moves ``due_at`` past the claim, so that a worker that dies gives it back. A
+        claimed card supersedes the cards of its incident that wait behind it.
         """
         ...
 
     async def mark_sent(self, notification: Notification, at: datetime) -> None:
-        """Record delivery; older waiting cards of the same incident and lane become superseded."""
+        """Record delivery."""
         ...
 
     async def mark_retry(self, notification: Notification, error: str, due_at: datetime) -> None:

@@ -16,6 +16,7 @@ from hdr_responder.errors import ConflictError, NotFoundError
 
 SQL = load("deliveries")
 COLUMNS = names(Delivery)
+TAKEN_BYTES = 4 * 1024 * 1024
 
 
 def to_delivery(row: asyncpg.Record) -> Delivery:
@@ -36,8 +37,8 @@ class PostgresDeliveries:
         return Pending(waiting=row["waiting"], rejects=row["rejects"])
 
     async def waiting(self, limit: int) -> list[Delivery]:
-        """Return the oldest unprocessed ones, locked."""
-        return [to_delivery(row) for row in await self._session.fetch(SQL["waiting"], limit)]
+        """Return the oldest unprocessed ones, locked; those beyond `TAKEN_BYTES` wait for the next call."""
+        return [to_delivery(row) for row in await self._session.fetch(SQL["waiting"], limit, TAKEN_BYTES)]
 
     async def unreported_rejects(self, limit: int) -> list[Delivery]:
         """Return the oldest rejected ones without an incident, locked."""

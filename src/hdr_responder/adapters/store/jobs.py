@@ -18,8 +18,10 @@ from pgqueuer.ports.driver import Driver
 
 from hdr_responder.adapters.store.failures import translated
 from hdr_responder.adapters.store.session import Session
+from hdr_responder.adapters.store.sql import load
 from hdr_responder.domain.ports.store import Job
 
+SQL = load("jobs")
 CHANNEL = Channel("ch_pgqueuer")
 
 SETTINGS = DBSettings(
@@ -48,6 +50,15 @@ def queries(driver: Driver) -> Queries:
         qbq=QueryQueueBuilder(SETTINGS),
         qbs=QuerySchedulerBuilder(SETTINGS),
     )
+
+
+async def enqueue_one(session: Session, job: Job) -> None:
+    """Make sure that a job without a key runs after this transaction, sharing one that is still queued.
+
+    A burst of commits would otherwise leave thousands of jobs of which the first does the work of all.
+    """
+    if await session.value(SQL["claim_queued"], job.value) is None:
+        await enqueue(session, [(job, "")])
 
 
 async def enqueue(session: Session, jobs: Sequence[tuple[Job, str]], after: timedelta | None = None) -> None:

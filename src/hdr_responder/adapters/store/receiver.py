@@ -19,7 +19,7 @@ import structlog
 
 from hdr_responder.adapters.store.deliveries import SQL
 from hdr_responder.adapters.store.failures import translated
-from hdr_responder.adapters.store.jobs import enqueue
+from hdr_responder.adapters.store.jobs import enqueue_one
 from hdr_responder.adapters.store.pool import connect
 from hdr_responder.adapters.store.rows import text
 from hdr_responder.adapters.store.session import Session
@@ -101,7 +101,7 @@ class DeliveryWriter:
         """
         async with self._lock, self._transaction() as session:
             if await session.execute(SQL["reject"], text(source), received_at, body, text(error), text(field)):
-                await enqueue(session, [(Job.INTAKE, "")])
+                await enqueue_one(session, Job.INTAKE)
 
     async def _write_all(self) -> None:
         batch: list[_Waiting] = []
@@ -167,7 +167,7 @@ class DeliveryWriter:
         sources, times, bodies = zip(*((w.source, w.received_at, w.body) for w in batch), strict=True)
         async with self._transaction() as session:
             await session.execute(SQL["store"], sources, times, bodies)
-            await enqueue(session, [(Job.INTAKE, "")])
+            await enqueue_one(session, Job.INTAKE)
 
     @contextlib.asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Session]:

@@ -3,11 +3,21 @@ select exists (select from deliveries where status = 'received') as waiting,
     exists (select from deliveries where status = 'rejected' and processed_at is null) as rejects
 
 -- name: waiting
+-- The oldest, as many as fit: each body is some ten times its size while it is worked on.
+with oldest as (
+    select id, octet_length(body) as size
+    from deliveries
+    where status = 'received'
+    order by id
+    limit $1
+), summed as (
+    select id, sum(size) over (order by id) - size as before
+    from oldest
+)
 select id, source, received_at, body, status, error
 from deliveries
-where status = 'received'
+where status = 'received' and id in (select id from summed where before < $2)
 order by id
-limit $1
 for no key update skip locked
 
 -- name: unreported_rejects

@@ -60,6 +60,11 @@ class Responder:
             response.raise_for_status()
             return await response.json()
 
+    async def raw(self, path: str) -> bytes:
+        async with _session(API_TOKEN) as session, session.get(f"{self.url}{path}") as response:
+            response.raise_for_status()
+            return await response.read()
+
     async def post(self, path: str, body: object = None) -> Any:
         async with _session(API_TOKEN) as session, session.post(f"{self.url}{path}", json=body or {}) as response:
             assert response.status < 300, await response.text()

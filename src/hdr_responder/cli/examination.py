@@ -85,7 +85,7 @@ def _questions(
 def _stated(settings: Settings, people: PeopleLanes) -> Iterator[Finding]:
     """Yield what the settings alone tell."""
     if settings.redis.url is None:
-        yield absent("redis", "each process limits and suppresses by itself; HDR_REDIS__URL shares it")
+        yield absent("redis", "each process keeps its own rate limits; HDR_REDIS__URL shares them")
     if not settings.alertmanager.url:
         yield absent("alertmanager", "whether an alert still fires cannot be asked; set HDR_ALERTMANAGER__URL")
     if settings.prometheus.url is None:

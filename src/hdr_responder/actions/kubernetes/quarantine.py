@@ -107,7 +107,7 @@ with:
 
     def target(self, params: QuarantineParameters) -> Target:
         """Return the workload."""
-        return workload_target(params.workload, "network", "quarantine")
+        return workload_target(params.workload, "network")
 
     async def dry_run(self, ctx: StepContext, params: QuarantineParameters) -> None:
         """Rehearse the policy in its final form; refuses where it would miss the pods or hit others."""

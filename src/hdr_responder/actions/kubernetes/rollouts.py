@@ -104,7 +104,7 @@ with:
 
     def target(self, params: RestartParameters) -> Target:
         """Return the workload; other ways to replace its pods share the effect."""
-        return workload_target(params.workload, "workload", "restart")
+        return workload_target(params.workload, "workload")
 
     async def dry_run(self, ctx: StepContext, params: RestartParameters) -> None:
         """Rehearse the patch; refuses where the annotation would not restart anything."""
@@ -157,9 +157,9 @@ with:
         return Observed(seen=Seen.NO_EFFECT, detail="the pod template does not carry this step")
 
 
-def workload_target(workload: Workload, effect_group: str, verb: str) -> Target:
+def workload_target(workload: Workload, effect_group: str) -> Target:
     """Return the lock on a workload."""
-    title = f"{verb} {workload} in {workload.namespace} ({workload.cluster})"
+    title = f"{workload} in {workload.namespace} ({workload.cluster})"
     return Target(key=workload.key, effect_group=effect_group, title=title)
 
 

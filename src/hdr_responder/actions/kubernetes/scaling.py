@@ -8,7 +8,7 @@ on the workload in either case.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from pydantic import Field, model_validator
 
@@ -97,7 +97,6 @@ class Scaling(Mutation[P, ScalingResult]):
     result = ScalingResult
     undoable = Undo.RESTORES
     holds_fence = True
-    verb: ClassVar[str]
 
     @abstractmethod
     def plan(self, params: P, workload: WorkloadState, autoscaler: Autoscaler | None) -> BoundsChange:
@@ -110,7 +109,7 @@ class Scaling(Mutation[P, ScalingResult]):
 
     def target(self, params: P) -> Target:
         """Return the workload, whichever object carries its replica numbers."""
-        return workload_target(params.workload, "replicas", self.verb)
+        return workload_target(params.workload, "replicas")
 
     async def dry_run(self, ctx: StepContext, params: P) -> None:
         """Rehearse the change."""
@@ -179,7 +178,6 @@ with:
   maximum: 12
 """
     parameters = ScaleOutParameters
-    verb = "scale out"
 
     def permissions(self, params: ScaleOutParameters) -> tuple[Permission, ...]:
         """Return the rights on the workload and on its autoscaler, which is what changes where there is one."""
@@ -221,7 +219,6 @@ with:
   workload: "${params.workload}"
 """
     parameters = ScaleToZeroParameters
-    verb = "scale to zero"
 
     def carrier(self, workload: WorkloadState, autoscaler: Autoscaler | None) -> Scaled:
         """Return the workload: zero replicas suspend an autoscaler."""

@@ -20,7 +20,7 @@ METRIC = re.compile(r"\bhdr_responder_\w+")
 MADE = {"tests/services/go", "docs/schema"}
 FREE_VARIABLES = {"HDR_USER"}
 """Read by the command line alone."""
-FOREIGN = re.compile(r"/work/|/tmp/|TODO|FIXME")
+FOREIGN = re.compile(r"/tmp/|/root/|TODO|FIXME")
 HIDDEN = {".importlinter"}
 
 

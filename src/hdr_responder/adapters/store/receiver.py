@@ -32,7 +32,6 @@ BATCH_DELIVERIES = 256
 BUSY_DELIVERIES = 8
 BATCH_BYTES = 32 * 1024 * 1024
 WAITING_BYTES = 128 * 1024 * 1024
-QUIET_TURNS = 3
 """Turns of the event loop without a new delivery after which a commit starts: a request that can be read needs up to
 three from its socket to here."""
 COMMIT_SECONDS = 10.0
@@ -107,7 +106,6 @@ class DeliveryWriter:
         batch: list[_Waiting] = []
         try:
             while self._queue:
-                await self._let_arrive()
                 batch = self._next_batch()
                 self._committing = len(batch)
                 async with self._lock:
@@ -118,14 +116,6 @@ class DeliveryWriter:
             self._writing = None
             self._committing = 0
             self._turn_away(batch, UnavailableError("the delivery writer ended", retry_after=RETRY_SECONDS))
-
-    async def _let_arrive(self) -> None:
-        """Let those join that have arrived; twice as many then share a commit and the job that follows it."""
-        waiting, quiet = len(self._queue), 0
-        while quiet < QUIET_TURNS and waiting < BATCH_DELIVERIES:
-            await asyncio.sleep(0)
-            quiet = 0 if len(self._queue) > waiting else quiet + 1
-            waiting = len(self._queue)
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []

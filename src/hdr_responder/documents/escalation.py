@@ -53,6 +53,8 @@ class Lifecycle(Strict):
     """A firing this soon after the resolution reopens the incident, a later one opens a new one."""
     close_after: Duration = timedelta(days=7)
     """A resolved incident is closed after this long."""
+    still_firing_after: Duration = timedelta(minutes=15)
+    """A remediation that was verified while the alerts fire on for this long goes to a person after all."""
 
 
 class EscalationPolicy(Document):

@@ -49,9 +49,13 @@ class Escalation:
         """Tell whether incidents of this priority wake anybody."""
         return self._policy.page_after(incident.priority) is not None
 
-    def verified(self, incident: Incident) -> None:
-        """Drop what would have woken people for an incident that automation has proved to have remedied."""
-        incident.escalate_at = None
+    def verified(self, incident: Incident, ledger: Ledger) -> None:
+        """Drop what would have woken people for an incident that automation has proved to have remedied.
+
+        Evidence can deceive: when its alerts still fire some time later, a person looks after all.
+        """
+        incident.escalate_at = ledger.now + self._policy.incidents.still_firing_after
+        ledger.wake(Job.DEADLINE, after=self._policy.incidents.still_firing_after)
         rule = self._policy.paging.get(incident.priority)
         if rule is not None and rule.unless == "verified":
             incident.page_at = None
@@ -84,17 +88,23 @@ class Deadlines:
                     self._escalation.page_now(incident, ledger, f"{incident.title}: not remedied in time")
                 if incident.escalate_at and incident.escalate_at <= now:
                     incident.escalate_at = None
-                    if incident.status is IncidentStatus.TRIGGERED:
-                        self._unanswered(incident, ledger)
+                    self._overdue(incident, ledger)
             if due:
                 await tx.incidents.update(due)
                 await ledger.flush(tx)
             if len(due) == MAX_DUE:
                 await tx.wake(Job.DEADLINE)
 
-    def _unanswered(self, incident: Incident, ledger: Ledger) -> None:
+    def _overdue(self, incident: Incident, ledger: Ledger) -> None:
         """Escalate; where somebody was woken before and has not answered, they are woken once more."""
-        again = incident.paged_at is not None and self._escalation.pages(incident)
-        self._escalation.escalate(incident, ledger, "nobody has acknowledged it in time")
+        if incident.status is IncidentStatus.TRIGGERED:
+            reason = "nobody has acknowledged it in time"
+        elif incident.status is IncidentStatus.MITIGATED and incident.alerts_firing:
+            reason = "the remediation was verified, but its alerts still fire"
+        else:
+            return
+        unanswered = incident.paged_at is not None and incident.acknowledged_at is None
+        again = unanswered and self._escalation.pages(incident)
+        self._escalation.escalate(incident, ledger, reason)
         if again:
-            ledger.page(incident, f"{incident.title}: not acknowledged")
+            ledger.page(incident, f"{incident.title}: {reason}")

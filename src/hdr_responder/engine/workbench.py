@@ -165,7 +165,7 @@ class Workbench:
         incident = told.incident
         if incident.status in {IncidentStatus.TRIGGERED, IncidentStatus.ACKNOWLEDGED}:
             incident.move(IncidentStatus.MITIGATED, at=told.ledger.now, by=None)
-            self.escalation.verified(incident)
+            self.escalation.verified(incident, told.ledger)
             told.ledger.entry(incident, EntryKind.MITIGATED, "Mitigated: the remediation was verified")
 
     async def get(self, run_id: uuid.UUID) -> Run:

@@ -66,8 +66,34 @@ async def test_p2_does_not_page_when_automation_has_proved_that_it_helped(open_c
     workshop = await open_cells()
     await fire(workshop, cell="a")
     assert (await workshop.run())["verification"] == "verified"
+    await after(workshop, 14)
+    assert await workshop.pages() == 0
+
+
+async def test_what_was_verified_and_fires_on_goes_to_a_person_after_all(open_cells: OpenWorkshop) -> None:
+    workshop = await open_cells()
+    await fire(workshop, cell="a")
+    await after(workshop, 16)
+    assert await workshop.pages() == 1
+    assert "still fire" in await told(workshop, "escalated")
+    await after(workshop, 120)
+    assert await workshop.pages() == 1, "once per episode"
+
+
+async def test_what_was_verified_and_ended_calls_nobody(open_cells: OpenWorkshop) -> None:
+    workshop = await open_cells()
+    fired = await fire(workshop, cell="a")
+    workshop.clock.advance(60)
+    over = fired | {"status": "resolved", "endsAt": workshop.clock.now().isoformat()}
+    await workshop.receive_body(delivery([over]))
+    await workshop.intake()
     await after(workshop, 120)
     assert await workshop.pages() == 0
+
+
+async def told(workshop: Workshop, kind: str) -> str:
+    rows = await workshop.rows("select summary from timeline where kind = $1 order by id", kind)
+    return " / ".join(r["summary"] for r in rows)
 
 
 async def test_p2_pages_at_once_when_automation_did_not_help(open_cells: OpenWorkshop) -> None:

@@ -106,11 +106,14 @@ def _why_not(
     model = playbook.model
     if model.environments is not None and environment not in model.environments:
         return f"{playbook.name} would not run in environment {environment}{instead}"
-    matching = [r for r in firing if any(playbook.matchers.matches(a.labels) for a in r.firing)]
+    matchers = playbook.matchers
+    if matchers is None:
+        return f"{playbook.name} would not run: no alert starts it{instead}"
+    matching = [r for r in firing if any(matchers.matches(a.labels) for a in r.firing)]
     if not matching:
         return f"{playbook.name} would not run: its matchers match none of the firing alerts{instead}"
     incident = matching[0].incident
-    wanted = ", ".join(model.priorities)
+    wanted = ", ".join(model.priorities or ())
     return (
         f"{playbook.name} would not run: the incident is {incident.priority} ({incident.priority_reason}), "
         f"and it is for {wanted}{instead}"

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     SERVICE_CATALOGUE = "ServiceCatalogue"
     TRIAGE = "Triage"
     ESCALATION = "Escalation"
+    CALENDAR = "Calendar"
 
     @property
     def file_name(self) -> str:

@@ -12,6 +12,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from hdr_responder.actions.contract import Registry
+from hdr_responder.documents.calendar import EMPTY, Calendar
 from hdr_responder.documents.escalation import EscalationPolicy
 from hdr_responder.documents.findings import Finding, from_validation, unknown
 from hdr_responder.documents.playbook_document import Playbook
@@ -21,10 +22,10 @@ from hdr_responder.documents.services import ServiceCatalogue
 from hdr_responder.documents.source import Loc, Source, read_sources
 from hdr_responder.documents.strict import Document, MatchList
 from hdr_responder.documents.triage import Triage
-from hdr_responder.domain.matchers import MatcherError, parse_matchers
+from hdr_responder.domain.matchers import MatcherError, MatcherSet, parse_matchers
 from hdr_responder.errors import NotFoundError
 
-SERVICES, TRIAGE, ESCALATION = "services.yaml", "triage.yaml", "escalation.yaml"
+SERVICES, TRIAGE, ESCALATION, CALENDAR = "services.yaml", "triage.yaml", "escalation.yaml", "calendar.yaml"
 MAX_PLAYBOOKS = 5_000
 
 D = TypeVar("D", bound=Document)
@@ -38,6 +39,7 @@ class Documents:
     services: ServiceCatalogue
     triage: Triage
     escalation: EscalationPolicy
+    calendar: Calendar
     digest: str
 
     def playbook(self, name: str) -> CompiledPlaybook:
@@ -50,7 +52,7 @@ class Documents:
 
 
 def load(config_dir: Path, playbooks_dir: Path, registry: Registry) -> Documents:
-    """Load services.yaml, triage.yaml and escalation.yaml of one folder and every playbook below another.
+    """Load the documents of one folder (calendar.yaml may be absent) and every playbook below another.
 
     Playbooks are in the order of their files' paths. Raises DocumentError with every problem of every file.
     """
@@ -58,6 +60,8 @@ def load(config_dir: Path, playbooks_dir: Path, registry: Registry) -> Documents
     services = loader.single(config_dir / SERVICES, ServiceCatalogue)
     triage = loader.single(config_dir / TRIAGE, Triage)
     escalation = loader.single(config_dir / ESCALATION, EscalationPolicy)
+    has_calendar = (config_dir / CALENDAR).exists()
+    calendar = loader.single(config_dir / CALENDAR, Calendar) if has_calendar else None
     playbooks = loader.playbooks(playbooks_dir)
     loader.cross_check(services, triage, escalation, playbooks)
     if loader.problems or services is None or triage is None or escalation is None:
@@ -67,6 +71,7 @@ def load(config_dir: Path, playbooks_dir: Path, registry: Registry) -> Documents
         services=services[1],
         triage=triage[1],
         escalation=escalation[1],
+        calendar=calendar[1] if calendar else EMPTY,
         digest=loader.digest(),
     )
 
@@ -133,7 +138,7 @@ class _Loader:
                 for i, rule in enumerate(triage[1].rules):
                     self._matchers(triage[0], rule.match, ("rules", i, "match"), services[1])
             for playbook in playbooks:
-                self._matchers(playbook.source, playbook.model.match, ("match",), services[1])
+                self._matchers(playbook.source, playbook.model.match or (), ("match",), services[1])
         if escalation:
             groups = escalation[1].groups
             for i, service in enumerate(services[1].services if services else ()):
@@ -156,9 +161,9 @@ class _Loader:
             names.setdefault(name, playbook)
         triggers: dict[object, _Loaded] = {}
         for playbook in playbooks:
-            if playbook.compiled is None:
+            if playbook.compiled is None or playbook.compiled.matchers is None:
                 continue
-            twin = triggers.setdefault(_trigger(playbook.model, playbook.compiled), playbook)
+            twin = triggers.setdefault(_trigger(playbook.model, playbook.compiled.matchers), playbook)
             if twin is not playbook:
                 message = f"matches the same alerts as playbook {twin.model.metadata.name!r}; only the first would run"
                 self._report(playbook.source, Finding(loc=("match",), message=message, at_key=True))
@@ -207,10 +212,10 @@ class _Loader:
         self.problems.append(Problem(file=str(path), line=1, column=1, message=message))
 
 
-def _trigger(model: Playbook, compiled: CompiledPlaybook) -> object:
+def _trigger(model: Playbook, matchers: MatcherSet) -> object:
     """Return what decides whether a playbook is chosen, equal for playbooks that are chosen for the same alerts."""
-    matched = frozenset(frozenset(every) for every in compiled.matchers.alternatives)
-    return matched, frozenset(model.priorities), frozenset(model.environments or ())
+    matched = frozenset(frozenset(every) for every in matchers.alternatives)
+    return matched, frozenset(model.priorities or ()), frozenset(model.environments or ())
 
 
 def _texts(written: MatchList, at: Loc) -> Iterator[tuple[Loc, str]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, Field, JsonValue, StrictInt, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, JsonValue, StrictBool, StrictInt, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from hdr_responder.documents.guard_rules import Guards
 from hdr_responder.documents.strict import (
     Document,
     Environment,
@@ -21,7 +22,6 @@ from hdr_responder.documents.strict import (
 )
 from hdr_responder.domain.durations import Duration
 from hdr_responder.domain.priorities import Priority
-from hdr_responder.domain.runs import Mode
 
 ParamType = Literal["string", "int", "number", "bool", "duration", "workload"]
 _RESERVED = frozenset(
@@ -59,35 +59,6 @@ def _param_shape(value: object) -> str:
 
 AnyParam = Annotated[Annotated[Param, Tag("typed")] | Annotated[Scalar, Tag("plain")], Discriminator(_param_shape)]
 """``{type: duration, default: 30m}``, or a plain value or expression whose type is its own."""
-
-
-class Budget(Strict):
-    """At most ``runs`` runs per target within ``per``; then a person is paged instead."""
-
-    runs: Annotated[StrictInt, Field(ge=1, le=100)]
-    per: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(days=7))]
-
-
-class ApprovalRule(Strict):
-    """Who must agree before a run of mode ``approve``, or of one of these priorities, begins."""
-
-    required_for: tuple[Priority, ...] = ()
-    group: Name | None = None
-    """Group of the escalation document whose members may approve; None means everyone who may operate."""
-    approvers: Annotated[StrictInt, Field(ge=1, le=5)] = 1
-    """How many different people must agree."""
-    expires: Duration = timedelta(minutes=30)
-
-
-class Guards(Strict):
-    """What holds a run back. The defaults are careful: a person approves, and a target rests between runs."""
-
-    mode: Mode = Mode.APPROVE
-    cooldown: Duration = timedelta(minutes=15)
-    budget: Budget = Budget(runs=3, per=timedelta(hours=6))
-    approval: ApprovalRule = ApprovalRule()
-    max_age: Duration = timedelta(minutes=10)
-    """How old the last news of the alert may be when Alertmanager cannot be asked."""
 
 
 class Retry(Strict):
@@ -147,13 +118,29 @@ class Reaction(Strict):
     with_: JsonValue = Field(default_factory=dict, alias="with")
 
 
+class Schedule(Strict):
+    """The clock as a trigger: a run of its own at each of these times (manual D1-D7)."""
+
+    cron: Text
+    """Five fields: minute, hour, day of month, month, day of week."""
+    time_zone: str | None = None
+    """An IANA zone such as Europe/Berlin; None for the calendar's."""
+    priority: Priority = Priority.P4
+    """Priority of the incident that is the run's record."""
+
+
 class Playbook(Document):
     """A playbook document."""
 
     kind: Literal["Playbook"]
     metadata: Metadata
-    match: MatchList
-    priorities: Priorities
+    match: MatchList | None = None
+    """Alerts that start it."""
+    priorities: Priorities | None = None
+    """Of the incidents that it is for; required with ``match``."""
+    schedule: Schedule | None = None
+    manual: StrictBool = False
+    """A person may start it although no alert of the incident matches."""
     environments: Annotated[tuple[Environment, ...], Field(min_length=1)] | None = None
     params: dict[Identifier, AnyParam] = Field(default_factory=dict)
     guards: Guards = Guards()

@@ -111,7 +111,8 @@ class CompiledPlaybook:
     name: str
     digest: str
     model: Playbook
-    matchers: MatcherSet
+    matchers: MatcherSet | None
+    """None: no alert starts it."""
     params: tuple[CompiledParam, ...]
     steps: tuple[CompiledStep, ...]
     verify: CompiledVerify | None
@@ -128,7 +129,8 @@ class CompiledPlaybook:
         ``environment`` None asks for no environment in particular.
         """
         here = environment is None or self.model.environments is None or environment in self.model.environments
-        return here and priority in self.model.priorities and self.matchers.matches(labels)
+        wanted = here and self.matchers is not None and priority in (self.model.priorities or ())
+        return wanted and self.matchers is not None and self.matchers.matches(labels)
 
     def step(self, step_id: str) -> CompiledStep:
         """Return the step of this id; raises KeyError when there is none."""
@@ -200,14 +202,14 @@ class _Compiler:
         self.scope = base_scope()
 
     def compile(self) -> tuple[CompiledPlaybook | None, list[Finding]]:
-        matchers = self._keep(compile_matchers(self.model.match, ("match",)))
+        matchers = self._keep(compile_matchers(self.model.match, ("match",))) if self.model.match else None
         params = [self._keep(compile_param(n, w, self.scope)) for n, w in self.model.params.items()]
         self._declare([p for p in params if p])
         steps = [self._step(i, step) for i, step in enumerate(self.model.steps)]
         verify = self._verify()
         reactions = [self._reaction(i, r) for i, r in enumerate(self.model.on_failure)]
         self._rules()
-        if self.findings or matchers is None:
+        if self.findings or (matchers is None and self.model.match):
             return None, self.findings
         return (
             CompiledPlaybook(
@@ -294,7 +296,16 @@ class _Compiler:
         arguments = self._keep(compile_arguments(written, check.parameters, self.scope, (*at, name)))
         return CompiledCheck(name=name, check=check, with_=arguments) if arguments else None
 
+    def _triggers(self) -> None:
+        if self.model.match and self.model.priorities is None:
+            message = "priorities is required with match: for incidents of which priorities is it?"
+            self.findings.append(Finding(loc=("match",), message=message, at_key=True))
+        if self.model.priorities and not self.model.match:
+            message = "priorities has a meaning with match only"
+            self.findings.append(Finding(loc=("priorities",), message=message, at_key=True))
+
     def _rules(self) -> None:
+        self._triggers()
         seen: dict[str, int] = {}
         for i, step in enumerate(self.model.steps):
             if step.id in seen:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from hdr_responder.actions.contract import AnyAction, AnyCheck, Parameters, Registry
+from hdr_responder.documents.calendar import Calendar
 from hdr_responder.documents.escalation import EscalationPolicy
 from hdr_responder.documents.playbook_document import Playbook
 from hdr_responder.documents.services import ServiceCatalogue
@@ -22,6 +23,7 @@ KINDS: Mapping[str, type[Document]] = {
     "ServiceCatalogue": ServiceCatalogue,
     "Triage": Triage,
     "Escalation": EscalationPolicy,
+    "Calendar": Calendar,
 }
 _EXPRESSION: Schema = {"type": "string", "pattern": r"\$\{", "description": "An expression: ${...}"}
 

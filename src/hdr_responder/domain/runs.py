@@ -26,6 +26,14 @@ class Mode(StrEnum):
 _STRICTNESS = {Mode.OBSERVE: 0, Mode.APPROVE: 1, Mode.AUTO: 2}
 
 
+class Trigger(StrEnum):
+    """What started a run."""
+
+    ALERT = "alert"
+    PERSON = "person"
+    SCHEDULE = "schedule"
+
+
 class RunStatus(StrEnum):
     """Where a run stands; `ACTIVE` ones hold their targets."""
 
@@ -171,8 +179,9 @@ class Run:
     reason: str = ""
     """Why it stands where it stands, in one line for people."""
     verification: Verification = Verification.NONE
+    trigger: Trigger = Trigger.ALERT
     requested_by: str | None = None
-    """The person who asked for it; None when an alert did."""
+    """The person who asked for it; None when an alert or the clock did."""
     ask_again_at: datetime | None = None
     expires_at: datetime | None = None
     started_at: datetime | None = None

@@ -19,7 +19,8 @@ from hdr_responder.domain.alerts import Occurrence, Presence
 from hdr_responder.domain.clock import Clock, NewId
 from hdr_responder.domain.matchers import parse_matcher_set
 from hdr_responder.domain.ports.store import Job, Store
-from hdr_responder.domain.runs import WAITING, GuardVerdict, Mode, Run, RunStatus, Step
+from hdr_responder.domain.runs import WAITING, GuardVerdict, Mode, Run, RunStatus, Step, Trigger
+from hdr_responder.domain.survey import Survey
 from hdr_responder.domain.timeline import EntryKind
 from hdr_responder.engine import guards
 from hdr_responder.engine.escalation import Escalation
@@ -134,7 +135,8 @@ class Starter:
             rules=Playbook.model_validate(run.plan.document).guards,
             facts=await told.tx.runs.facts(run, now=now, since=now - guards.STARTS_SEEN_FOR),
             cap=self._planner.cap,
-            presence=presence,
+            survey=Survey(presence=presence),
+            calendar=self._documents.calendar,
         )
         return [v for v in guards.ask(question) if not v.allowed]
 
@@ -184,6 +186,7 @@ class Starter:
             plan=plan,
             created_at=now,
             reason="planned; the guards are being asked",
+            trigger=Trigger.PERSON if requested_by else Trigger.ALERT,
             requested_by=requested_by,
             ask_again_at=now,
             expires_at=now + (playbook.model.guards.approval.expires if approve else MAX_HELD),
@@ -252,7 +255,7 @@ class Starter:
 
     async def _presence(self, run: Run, alerts: Sequence[Occurrence]) -> Presence:
         """Ask about the alerts that the run is for, its own first; one that fires is enough, else the worst counts."""
-        match = parse_matcher_set(Playbook.model_validate(run.plan.document).match)
+        match = parse_matcher_set(Playbook.model_validate(run.plan.document).match or ())
         planned = run.plan.context.get("alert")
         own = planned.get("fingerprint") if isinstance(planned, dict) else None
         meant = sorted((a for a in alerts if match.matches(a.labels)), key=lambda a: a.fingerprint != own)

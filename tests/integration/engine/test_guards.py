@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hdr_responder.documents.playbook_document import Guards
+from hdr_responder.documents.guard_rules import Guards
 from hdr_responder.domain.alerts import Presence
 from hdr_responder.engine import guards
 from hdr_responder.errors import ForbiddenError

@@ -17,7 +17,7 @@ from hdr_responder.adapters.store.rows import document, names, parsed, pick, rea
 from hdr_responder.adapters.store.session import Session
 from hdr_responder.adapters.store.sql import load
 from hdr_responder.domain.guards import GuardFacts
-from hdr_responder.domain.runs import Approval, Mode, Plan, Run, RunStatus, Step, StepStatus, Verification
+from hdr_responder.domain.runs import Approval, Mode, Plan, Run, RunStatus, Step, StepStatus, Trigger, Verification
 from hdr_responder.errors import FencedError, NotFoundError
 
 SQL = load("runs")
@@ -33,6 +33,7 @@ def to_run(row: asyncpg.Record) -> Run:
             "mode": Mode(row["mode"]),
             "status": RunStatus(row["status"]),
             "verification": Verification(row["verification"]),
+            "trigger": Trigger(row["trigger"]),
             "plan": Plan.model_validate_json(row["plan"]),
             "approvals": tuple(_to_approval(a) for a in parsed(row["approvals"])),
         }

@@ -1,7 +1,7 @@
 -- name: insert
-insert into runs (id, incident_id, episode, playbook, mode, status, reason, verification, plan, requested_by, created_at,
+insert into runs (id, incident_id, episode, playbook, mode, status, reason, verification, plan, trigger, requested_by, created_at,
     ask_again_at, expires_at, started_at, ended_at, cancel_requested_by, verify_until, holding_since, next_check_at, fence)
-select id, incident_id, episode, playbook, mode, status, reason, verification, plan, requested_by, created_at,
+select id, incident_id, episode, playbook, mode, status, reason, verification, plan, trigger, requested_by, created_at,
     ask_again_at, expires_at, started_at, ended_at, cancel_requested_by, verify_until, holding_since, next_check_at, fence
 from jsonb_populate_record(null::runs, $1::jsonb)
 on conflict (incident_id, episode, playbook) where requested_by is null do nothing

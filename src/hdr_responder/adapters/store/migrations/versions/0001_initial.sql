@@ -112,6 +112,7 @@ create table runs (
     reason              text not null,
     verification        text not null check (verification in ('none', 'pending', 'verified', 'failed', 'inconclusive')),
     plan                jsonb not null,
+    trigger             text not null check (trigger in ('alert', 'person', 'schedule')),
     requested_by        text,
     created_at          timestamptz not null,
     ask_again_at        timestamptz,

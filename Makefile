@@ -39,12 +39,13 @@ test: test-tools ## All tests, real services included
 test-unit: $(STAMP) ## The tests that need no service, in seconds
 	@$(BIN)/python -m pytest -n $(WORKERS) tests/unit
 
-check: $(STAMP) ## Formatter, linter, types, import layers, documents
+check: $(STAMP) ## Formatter, linter, types, import layers, documents and their tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/hdr-responder check
+	@$(BIN)/hdr-responder test playbooks/
 
 format: $(STAMP) ## Format and fix what can be fixed
 	@$(BIN)/ruff format .
@@ -54,7 +55,7 @@ bench: test-tools ## The benchmarks, as ratios measured in one run
 	@$(BIN)/python -m tests.bench
 
 chaos: test-tools ## The long fault-injection profile
-	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup tests -m "chaos or not chaos" --override-ini addopts="-ra"
+	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup tests -m "chaos or not chaos"
 
 schema: $(STAMP) ## The JSON Schemas that editors use
 	@$(BIN)/hdr-responder schema --write docs/schema

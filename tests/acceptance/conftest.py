@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hdr_responder.actions.contract import Permission
 from hdr_responder.actions.kubernetes.logs import Logs
 from hdr_responder.actions.registry import registry
 from hdr_responder.domain.workloads import Workload
@@ -70,7 +71,7 @@ def fleet(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     with contextlib.suppress(ApiError):
         api.create_namespace(NAMESPACE)
         workload = Workload(cluster="prod-eu", namespace=NAMESPACE, kind="deployment", name="neural-hdr")
-        grant(control_plane, _permissions(workload))
+        grant(control_plane, declared_permissions(workload))
     control_plane.set_logs(["INFO started", "ERROR lost the connection to the lattice"])
     api.create_deployment(NAMESPACE, "neural-hdr", replicas=3)
     yield control_plane
@@ -80,10 +81,10 @@ def fleet(control_plane: ControlPlane) -> Iterator[ControlPlane]:
         api.request("DELETE", f"/apis/networking.k8s.io/v1/namespaces/{NAMESPACE}/networkpolicies")
 
 
-def _permissions(workload: Workload) -> list[object]:
+def declared_permissions(workload: Workload) -> list[Permission]:
     """Every right that the shipped playbooks' Kubernetes actions declare for one workload."""
     extra: dict[str, dict[str, object]] = {"kubernetes.scale_out": {"by": 1, "maximum": 10}}
-    found: list[object] = []
+    found: list[Permission] = []
     for name, action in registry().actions.items():
         if name.startswith("kubernetes."):
             parameters = action.parameters.model_validate({"workload": workload, **extra.get(name, {})})

@@ -6,7 +6,6 @@ Exits 1 when a limit is missed.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import sys
@@ -16,7 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from tests.bench import latency, machine, memory, receive
+import uvloop
+
+from tests.bench import check, latency, machine, memory, planning, receive, simulation, steps
 from tests.bench.figures import Detail, Figure
 
 RESULTS = Path(__file__).parents[2] / "bench" / "results"
@@ -30,6 +31,10 @@ _MEASURES: Mapping[str, _Measure] = {
     "receive": receive.measure,
     "latency": latency.measure,
     "memory": memory.measure,
+    "check": check.measure,
+    "planning": planning.measure,
+    "steps": steps.measure,
+    "simulation": simulation.measure,
 }
 
 
@@ -70,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in [name for name in os.environ if name.startswith("HDR_")]:
         del os.environ[name]
     now = datetime.now(UTC)
-    figures = asyncio.run(run([options.only] if options.only else list(_MEASURES), quick=options.quick))
+    figures = uvloop.run(run([options.only] if options.only else list(_MEASURES), quick=options.quick))
     print(f"written to {keep(figures, quick=options.quick, now=now).relative_to(RESULTS.parents[1])}")
     if any(_busy(figure) for figure in figures):
         print("something else used this machine meanwhile: measure again when it is idle")

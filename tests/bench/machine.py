@@ -14,7 +14,7 @@ import psutil
 BUSY_SHARE = 0.15
 """From this share of all cores on, what else runs may change a figure."""
 _LOOK_SECONDS = 2.0
-_PACKAGES = ("aiohttp", "asyncpg", "pgqueuer", "pydantic", "uvloop")
+_PACKAGES = ("aiohttp", "asyncpg", "cel-expr-python", "pgqueuer", "pydantic", "pyyaml", "uvloop")
 
 
 def describe() -> dict[str, object]:

@@ -89,8 +89,8 @@ class TestErrors:
         tracking = {"argocd.argoproj.io/tracking-id": "video:apps/Deployment:x/neural-hdr"}
         control_plane.api.create_deployment(namespace, "neural-hdr", annotations=tracking, wait=False)
         control_plane.api.create_deployment(namespace, "by-hand", wait=False)
-        assert await adapter.managed_by_gitops(workload(namespace)) == "Argo CD application video"
-        assert await adapter.managed_by_gitops(workload(namespace, "by-hand")) is None
+        assert (await adapter.workload(workload(namespace))).meta.gitops == "Argo CD application video"
+        assert (await adapter.workload(workload(namespace, "by-hand"))).meta.gitops is None
         await adapter.close()
 
 

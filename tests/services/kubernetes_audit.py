@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -32,8 +33,12 @@ AUDIT_POLICY = json.dumps(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEvent:
-    """One answered mutating call. ``code`` is the HTTP status, ``body`` what was sent, ``uri`` path and query."""
+    """One answered mutating call.
 
+    ``at`` is when it was received, ``code`` the HTTP status, ``body`` what was sent, ``uri`` path and query.
+    """
+
+    at: datetime
     user: str
     verb: str
     resource: str
@@ -61,6 +66,7 @@ def _event(entry: Mapping[str, Any]) -> AuditEvent:
     target = entry.get("objectRef", {})
     query = parse_qs(urlsplit(entry["requestURI"]).query)
     return AuditEvent(
+        at=datetime.fromisoformat(entry["requestReceivedTimestamp"]),
         user=entry["user"].get("username", ""),
         verb=entry["verb"],
         resource=target.get("resource", ""),

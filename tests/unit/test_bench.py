@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from hdr_responder.actions.registry import registry
+from hdr_responder.documents.catalogue import load
+from tests.bench import planning
 from tests.bench.__main__ import keep
 from tests.bench.bodies import service_down, storm
 from tests.bench.figures import Figure, Sense, median_ratio, percentile
+from tests.bench.written import ROOT, write_playbooks
 
 
 def _figure(value: float, sense: Sense, limit: float = 100.0) -> Figure:
@@ -95,3 +99,24 @@ def test_incidents_are_about_different_services() -> None:
     first, second = (json.loads(service_down(name))["alerts"][0] for name in ("a", "b"))
     assert (first["labels"]["service"], second["labels"]["service"]) == ("a", "b")
     assert first["fingerprint"] != second["fingerprint"]
+
+
+def test_the_many_playbooks_are_different_and_without_mistakes(tmp_path: Path) -> None:
+    write_playbooks(tmp_path / "playbooks", 12)
+    playbooks = load(ROOT / "config", tmp_path / "playbooks", registry()).playbooks
+    assert len({p.name for p in playbooks}) == 12
+    assert len({p.matchers for p in playbooks}) == 12
+    long = [p for p in playbooks if p.name.startswith("ten-steps-")]
+    assert [len(p.steps) for p in long] == [10, 10]
+    assert not {p.name for p in long[0].params} & {p.name for p in long[1].params}
+
+
+async def test_planning_is_measured_on_ten_steps_and_all_guards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "wait_until_quiet", _at_once)
+    (figure,) = await planning.measure(quick=True)
+    assert figure.value > 0
+    assert figure.limit == planning.LIMIT_MS == 5
+
+
+async def _at_once() -> None:
+    """The machine need not be quiet to see that it works."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hdr_responder.domain.guards import Allowance, Allowances
 from hdr_responder.domain.runs import Mode
 from hdr_responder.errors import ConfigError, NotFoundError
 from hdr_responder.settings import Scope, Settings, describe_settings, load_settings
@@ -291,6 +292,16 @@ def test_the_cap_of_automation_follows_the_environment(load: Load) -> None:
     assert load(
         "automation:\n", {"AUTOMATION__MODES__PRODUCTION": "approve", "ENVIRONMENT": "production"}
     ).mode_cap is (Mode.APPROVE)
+
+
+def test_budgets_of_all_playbooks_together(load: Load, problems: Problems) -> None:
+    hour = timedelta(hours=1)
+    assert load().automation.budgets.allowances == Allowances(fleet=Allowance(runs=30, per=hour))
+    written = "automation: {budgets: {fleet: {runs: 5}, effects: {workload: {runs: 2, per: 10m}}}}"
+    assert load(written, {"AUTOMATION__BUDGETS__FLEET__PER": "2h"}).automation.budgets.allowances == Allowances(
+        fleet=Allowance(runs=5, per=2 * hour), effects={"workload": Allowance(runs=2, per=timedelta(minutes=10))}
+    )
+    assert len(problems("automation: {budgets: {fleet: {runs: 0, per: 8d}, effects: {workload: {runs: 1}}}}")) == 3
 
 
 def test_a_document_that_is_no_mapping_or_no_yaml(problems: Problems) -> None:

@@ -26,6 +26,7 @@ class AlertCheck(Check[AlertParameters]):
     summary = "All alerts of the incident are resolved."
     example = "alert: resolved"
     parameters = AlertParameters
+    is_health_probe = False
 
     async def evaluate(self, ctx: StepContext, params: AlertParameters) -> Verdict:
         """Hold when no alert fires any more, else be inconclusive."""

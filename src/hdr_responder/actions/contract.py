@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from hdr_responder.domain.clock import Clock
+from hdr_responder.domain.survey import TargetSurvey
 
 if TYPE_CHECKING:
     from hdr_responder.domain.ports.systems import Systems
@@ -187,10 +188,23 @@ class Mutation(Action[P, R]):
     undoable: ClassVar[Undo]
     holds_fence: ClassVar[bool]
     """Whether the target can carry the fence (Kubernetes objects can, a database session cannot)."""
+    destructive: ClassVar[bool]
+    """Whether it ends, stops or cuts off what is in use: never on the word of the one who asks alone at P1."""
+    awaits_dependencies: ClassVar[bool] = True
+    """Whether it is of no use while something that the service depends on is down, as a restart is (manual S20)."""
 
     @abstractmethod
     def target(self, params: P) -> Target:
         """Return what is locked, from the parameters alone."""
+
+    async def survey(self, systems: Systems, params: P) -> TargetSurvey:
+        """Tell what the step would take away, who else owns the target, and whether a note on it keeps us away.
+
+        Asked just before a run starts, by the parameters that are known then: those that an earlier step gives are
+        absent. Raises NotFoundError when there is no target.
+        """
+        del systems, params
+        return TargetSurvey()
 
     @abstractmethod
     async def dry_run(self, ctx: StepContext, params: P) -> None:
@@ -222,7 +236,10 @@ class Mutation(Action[P, R]):
         """Tell whether this step (by ``ctx.step_key``) has already taken effect, and its result if so."""
 
     async def undo(self, ctx: StepContext, params: P, state: State) -> Undone:
-        """Put back what `capture` saw, touching only what still holds what we wrote."""
+        """Put back what `capture` saw, touching only what still holds what we wrote.
+
+        Raises the fence itself, and only where there is something to put back: `claim` may make what carries it.
+        """
         del ctx, params, state
         return Undone.NOTHING_TO_UNDO
 
@@ -254,6 +271,8 @@ class Check(ABC, Generic[P]):
     name: ClassVar[str]
     summary: ClassVar[str]
     example: ClassVar[str]
+    is_health_probe: ClassVar[bool] = True
+    """Whether it tells the health of a system by itself, without an incident or a change that it is about."""
     parameters: type[P]
 
     @abstractmethod

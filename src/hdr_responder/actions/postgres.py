@@ -33,6 +33,7 @@ from hdr_responder.actions.contract import (
     Undo,
     Verdict,
 )
+from hdr_responder.actions.postgres_health import Reachable
 from hdr_responder.actions.session_endings import Ending, EndingKind, Pause, SessionEnder
 from hdr_responder.domain.durations import Duration
 from hdr_responder.domain.ports.postgres import (
@@ -223,6 +224,8 @@ undo: none
     result = TerminateBlockersResult
     undoable: ClassVar[Undo] = Undo.NONE
     holds_fence: ClassVar[bool] = False
+    destructive: ClassVar[bool] = True
+    awaits_dependencies: ClassVar[bool] = False
     default_timeout_seconds = 180.0
 
     def __init__(self, pause: Pause = asyncio.sleep) -> None:
@@ -325,6 +328,7 @@ postgres.unblocked:
   sessions: "${steps.blockers.waiting}"
 """
     parameters = UnblockedParameters
+    is_health_probe = False
 
     async def evaluate(self, ctx: StepContext, params: UnblockedParameters) -> Verdict:
         """Without sessions, without an answer, and after a restart of the server there is no evidence."""
@@ -389,4 +393,4 @@ def _report(blockers: Sequence[Blocker], endings: Mapping[SessionId, Ending]) ->
 
 
 POSTGRES_ACTIONS: tuple[AnyAction, ...] = (Ping(), FindBlockers(), TerminateBlockers())
-POSTGRES_CHECKS: tuple[AnyCheck, ...] = (Unblocked(),)
+POSTGRES_CHECKS: tuple[AnyCheck, ...] = (Unblocked(), Reachable())

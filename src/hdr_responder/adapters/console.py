@@ -96,6 +96,8 @@ def card_lines(record: IncidentRecord) -> Iterator[str]:
     yield words.headline(incident)
     yield f"  {words.status_line(incident)}; {words.alert_counts(incident)}"
     yield f"  {words.priority_line(incident)}"
+    if incident.commander:
+        yield f"  {words.person(incident.commander)} has command"
     runs = sorted(record.runs, key=lambda r: r[0].created_at, reverse=True)
     if not runs:
         yield "  Nothing has been done automatically."

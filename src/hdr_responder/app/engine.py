@@ -6,8 +6,9 @@ import os
 import socket
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from hdr_responder.actions.contract import Registry
 from hdr_responder.actions.registry import registry
 from hdr_responder.app.people import PeopleLanes
 from hdr_responder.app.systems import Outside
@@ -20,11 +21,14 @@ from hdr_responder.domain.ports.store import Job, Store
 from hdr_responder.engine.dispatcher import Dispatcher
 from hdr_responder.engine.escalation import Deadlines, Escalation
 from hdr_responder.engine.executor import Executor
+from hdr_responder.engine.health import HealthDesk
 from hdr_responder.engine.housekeeping import Housekeeping, HousekeepingSettings
 from hdr_responder.engine.intake import Intake, IntakeSettings
 from hdr_responder.engine.operations import PeopleOperations
 from hdr_responder.engine.planner import Automation, Planner
+from hdr_responder.engine.schedules import Schedules
 from hdr_responder.engine.starter import Starter
+from hdr_responder.engine.surveyor import Surveyor
 from hdr_responder.engine.undoer import Undoer
 from hdr_responder.engine.verifier import Verifier
 from hdr_responder.engine.workbench import Workbench
@@ -50,6 +54,7 @@ class Parts:
     give_way: Callable[[], Awaitable[None]]
     """What intake awaits before each batch, so that receiving goes first."""
     new_id: NewId = uuid.uuid4
+    actions: Registry = field(default_factory=registry)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,7 @@ class Engine:
     deadlines: Deadlines
     dispatcher: Dispatcher
     housekeeping: Housekeeping
+    schedules: Schedules
     operations: PeopleOperations
 
     def handlers(self) -> Mapping[Job, Handler]:
@@ -104,6 +110,14 @@ def build_engine(parts: Parts) -> Engine:
             measures=metrics,
         ),
         housekeeping=_housekeeping(parts, escalation),
+        schedules=Schedules(
+            store=parts.store,
+            documents=documents,
+            starter=starter,
+            clock=parts.clock,
+            lanes=lanes,
+            environment=parts.settings.environment,
+        ),
         operations=PeopleOperations(
             store=parts.store,
             documents=lambda: documents,
@@ -139,17 +153,25 @@ def _starter(parts: Parts, escalation: Escalation) -> Starter:
         planner=Planner(services=parts.documents.services, automation=automation),
         escalation=escalation,
         ask=parts.outside.presence.ask,
+        surveyor=_surveyor(parts),
         clock=parts.clock,
         new_id=parts.new_id,
         lanes=parts.people.lanes,
         measures=parts.metrics,
+        allowances=parts.settings.automation.budgets.allowances,
     )
+
+
+def _surveyor(parts: Parts) -> Surveyor:
+    systems, actions = parts.outside.systems, parts.actions
+    health = HealthDesk(services=parts.documents.services, registry=actions, systems=systems, clock=parts.clock)
+    return Surveyor(registry=actions, systems=systems, health=health)
 
 
 def _workbench(parts: Parts, escalation: Escalation) -> Workbench:
     return Workbench(
         store=parts.store,
-        registry=registry(),
+        registry=parts.actions,
         systems=parts.outside.systems,
         artifacts=parts.artifacts,
         escalation=escalation,

@@ -44,8 +44,14 @@ def build_people(settings: Settings, *, write: Callable[[str], object] | None = 
     if pagerduty is not None:
         senders[Lane.PAGERDUTY] = PagerDutySender(pagerduty, limits)
     if Lane.CONSOLE in lanes.all:
-        senders[Lane.CONSOLE] = ConsoleSender(write or sys.stdout.write, colour=write is None and sys.stdout.isatty())
+        senders[Lane.CONSOLE] = ConsoleSender(write or _print, colour=write is None and sys.stdout.isatty())
     return PeopleLanes(lanes=lanes, senders=senders, slack=slack, limits=limits)
+
+
+def _print(text: str) -> None:
+    """Write to standard output at once: what is recorded as told must not be lost in a buffer."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _slack(settings: Settings) -> SlackAccess | None:

@@ -52,6 +52,7 @@ GIVE_WAY_SECONDS = 0.025
 SWEEP_SECONDS = 5.0
 HEALTH_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 60.0
+SCHEDULES_SECONDS = 10.0
 PRUNE_SECONDS = 3600.0
 
 LIMITS = {
@@ -210,6 +211,7 @@ def _periodic(parts: Parts, engine: Engine, health: Health, pool: Pool) -> tuple
     return (
         Periodic(name="health", call=check_health, seconds=HEALTH_SECONDS),
         Periodic(name="sweep", call=Sweep(pool, parts.clock), seconds=SWEEP_SECONDS),
+        Periodic(name="schedules", call=engine.schedules.tick, seconds=SCHEDULES_SECONDS),
         Periodic(name="housekeeping", call=engine.housekeeping.tick, seconds=HOUSEKEEPING_SECONDS),
         Periodic(name="prune", call=Prune(pool, parts.clock, retention), seconds=PRUNE_SECONDS),
     )

@@ -69,8 +69,11 @@ class Outside:
 
 def build_outside(settings: Settings, *, store: Store, people: People | None, clock: Clock) -> Outside:
     """Build everything; nothing is connected before it is needed."""
+    shared = settings.kubernetes
     clusters = {
-        name: KubernetesAdapter.connect(name, target.kubeconfig or settings.kubernetes.kubeconfig, target.context)
+        name: KubernetesAdapter.connect(
+            name, target.kubeconfig or shared.kubeconfig, target.context, shared.timeout.total_seconds()
+        )
         for name, target in settings.targets.kubernetes.items()
     }
     databases = ConfiguredDatabases(settings)

@@ -174,7 +174,7 @@ def needed_roles(documents: Documents, target: str) -> frozenset[str]:
 
 def _permissions(documents: Documents, system: str, **known: Workload | str) -> Iterator[Permission]:
     """Yield what the actions need, judged by the one parameter that says what they act on."""
-    actions = {step.action.name: step.action for playbook in documents.playbooks for step in playbook.steps}
+    actions = {step.action.name: step.action for playbook in documents.playbooks for step in playbook.actions}
     for action in actions.values():
         if known.keys() <= action.parameters.model_fields.keys():
             params = action.parameters.model_construct(**known)

@@ -1,4 +1,4 @@
-"""Incidents: list, show, ack, resolve, note."""
+"""Incidents: list, show, ack, lead, resolve, note."""
 
 from __future__ import annotations
 
@@ -69,6 +69,26 @@ def show(*, incident: IncidentRef, as_json: Json = False) -> None:
 def ack(*, incident: IncidentRef, by: By, as_json: Json = False) -> None:
     """Acknowledge an incident; automation goes on."""
     _told(in_session(lambda s: s.operations.acknowledge(incident, by=by)), as_json=as_json)
+
+
+@app.command()
+def lead(
+    *,
+    incident: IncidentRef,
+    person: Annotated[
+        str | None, typer.Option(parser=name, metavar="NAME", help="Who is given command; absent: you take it.")
+    ] = None,
+    by: By,
+    as_json: Json = False,
+) -> None:
+    """Take command of an incident: from then on its automation asks before it acts."""
+    changed = in_session(lambda s: s.operations.lead(incident, by=by, person=person))
+    if as_json:
+        print_json(incident_summary(changed))
+    else:
+        say(
+            f"{words.person(changed.commander or by)} has command of {changed.ref}; its automation asks before it acts."
+        )
 
 
 @app.command()

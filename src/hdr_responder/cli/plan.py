@@ -2,55 +2,40 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import os
-from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import JsonValue
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from hdr_responder.cli.check import ConfigDir, PlaybooksDir, overlaid
-from hdr_responder.cli.output import note, print_json, say
-from hdr_responder.cli.parameters import Json
-from hdr_responder.domain.durations import format_duration
-from hdr_responder.domain.priorities import Priority
-from hdr_responder.domain.runs import PlannedStep
+from hdr_responder.cli.failures import ExitCode
+from hdr_responder.cli.output import note, print_json
+from hdr_responder.cli.parameters import Json, reading
 from hdr_responder.errors import InvalidInputError, PermanentError
-from hdr_responder.records.presentation import one_line
-from hdr_responder.records.views import PlanView, View, plan_view
 
 if TYPE_CHECKING:
-    from hdr_responder.cli.rehearsal import Rehearsal
-    from hdr_responder.documents.playbooks import CompiledPlaybook
+    from collections.abc import Sequence
 
-_LINE = 1000
+    from hdr_responder.cli.server_dry_run import DryRunView
 
-
-class PlannedIncidentView(View):
-    """The incident that would be opened."""
-
-    title: str
-    cluster: str
-    service: str
-    problem: str
-    priority: Priority
-    priority_rule: str
-    priority_reason: str
-    alerts_firing: int
-
-
-class OfflinePlanView(PlanView):
-    """A plan that was made without a database."""
-
-    playbook: str
-    incident: PlannedIncidentView
+_MOMENT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command()(plan)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return _MOMENT.validate_python(text)
+    except ValidationError as error:
+        message = f"{text[:40]!r} is no time with its offset; expected for example 2026-12-24T18:00:00Z"
+        raise InvalidInputError(message) from error
 
 
 def plan(
@@ -59,30 +44,47 @@ def plan(
     alert: Annotated[
         Path, typer.Option(exists=True, dir_okay=False, metavar="FILE", help="What Alertmanager delivers, as JSON.")
     ],
+    at: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=reading(_moment),
+            metavar="TIME",
+            help="When it would start, for freezes and windows (2026-12-24T18:00Z).",
+        ),
+    ] = None,
+    server_dry_run: Annotated[
+        bool,
+        typer.Option("--server-dry-run", help="Also rehearse each change on its real target and ask for the rights."),
+    ] = False,
     config: ConfigDir = None,
     playbooks: PlaybooksDir = None,
     as_json: Json = False,
 ) -> None:
-    """Print what a playbook would do about an alert: steps, targets, rights, undo, verification and mode."""
+    """Print what a playbook would do about an alert: steps, targets, rights, guards, undo, verification and mode."""
     from hdr_responder.app.documents import load_documents
-    from hdr_responder.cli.rehearsal import rehearse
+    from hdr_responder.cli.plan_text import plan_view, print_plan
+    from hdr_responder.cli.rehearsal import Setting, rehearse
+    from hdr_responder.cli.server_dry_run import rehearse_on_servers
     from hdr_responder.settings import load_settings
 
     settings = load_settings(environ=overlaid(os.environ, config, playbooks))
     documents = load_documents(settings)
     compiled = documents.playbook(playbook)
     try:
-        rehearsal = rehearse(settings, documents, compiled, _read(alert))
+        rehearsal = rehearse(Setting(settings=settings, documents=documents, at=at), compiled, _read(alert))
     except InvalidInputError as error:
         raise PermanentError(f"{alert}: {error}") from error
     for bad in rehearsal.bad:
         note(f"{alert}: {bad.field}: {bad.problem}; this alert is left out")
     if rehearsal.others:
         note(f"The plan is for the first incident; {rehearsal.others} more would get one of their own.")
+    asked = rehearse_on_servers(settings, compiled, rehearsal.plan, rehearsal.incident) if server_dry_run else None
+    dry_run = asyncio.run(asked) if asked is not None else None
     if as_json:
-        print_json(_view(rehearsal))
+        print_json(plan_view(rehearsal, dry_run))
     else:
-        _print(rehearsal, compiled)
+        print_plan(rehearsal, compiled, dry_run)
+    raise typer.Exit(_code(dry_run or ()))
 
 
 def _read(path: Path) -> bytes:
@@ -92,53 +94,8 @@ def _read(path: Path) -> bytes:
         raise PermanentError(f"{path} cannot be read: {error.strerror or type(error).__name__}") from error
 
 
-def _view(rehearsal: Rehearsal) -> OfflinePlanView:
-    return OfflinePlanView(
-        **dict(plan_view(rehearsal.plan)),
-        playbook=rehearsal.plan.playbook,
-        incident=PlannedIncidentView.model_validate(rehearsal.incident),
-    )
-
-
-def _print(rehearsal: Rehearsal, playbook: CompiledPlaybook) -> None:
-    incident, made = rehearsal.incident, rehearsal.plan
-    where = f" in cluster {incident.cluster}" if incident.cluster else ""
-    say(f"Incident   {one_line(incident.title)}{where}, {incident.alerts_firing} firing")
-    say(f"Priority   {incident.priority}: {one_line(incident.priority_reason)} (rule {incident.priority_rule})")
-    say(f"Playbook   {made.playbook}: {one_line(made.summary)} (version {made.digest[:12]})")
-    say(f"Mode       {made.mode}: {one_line(made.mode_reason)}")
-    if made.params:
-        say(f"Params     {_listed(made.params)}")
-    for number, step in enumerate(made.steps, start=1):
-        _print_step(number, step)
-    if playbook.verify is None:
-        say("Verified   not at all: nothing is changed")
-        return
-    verify = playbook.verify
-    within, hold = format_duration(verify.within), format_duration(verify.hold)
-    say(f"Verified   by {verify.need} of these within {within}, holding for {hold}")
-    for line in made.verify:
-        say(f"           {one_line(line, _LINE)}")
-
-
-def _print_step(number: int, step: PlannedStep) -> None:
-    say(f"Step {number}     {step.id}: {step.action}: {one_line(step.summary)}")
-    if step.when:
-        say(f"  when     {one_line(step.when, _LINE)}")
-    say(f"  with     {_listed(step.parameters)}")
-    if step.awaits:
-        say(f"  awaits   {', '.join(step.awaits)}: known once the earlier steps have run")
-    if step.target:
-        say(f"  changes  {one_line(step.target.title)} (locks {step.target.key} against {step.target.effect_group})")
-    say(f"  needs    {'; '.join(step.permissions) or _no_rights(step)}")
-    if step.mutates:
-        say(f"  undo     {step.undo}")
-
-
-def _no_rights(step: PlannedStep) -> str:
-    return "rights that are known once the earlier steps have run" if step.awaits else "no rights"
-
-
-def _listed(values: Mapping[str, JsonValue]) -> str:
-    shown = (f"{k}={v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)}" for k, v in values.items())
-    return one_line(", ".join(shown), _LINE) or "nothing"
+def _code(dry_run: Sequence[DryRunView]) -> ExitCode:
+    failed = [d for d in dry_run if d.ok is False]
+    if any(d.unreachable for d in failed):
+        return ExitCode.UNREACHABLE
+    return ExitCode.BAD if failed else ExitCode.DONE

@@ -21,6 +21,8 @@ from hdr_responder.cli import (
     runs,
     schema,
     service,
+    simulate,
+    test_playbooks,
 )
 from hdr_responder.cli.failures import complain
 from hdr_responder.cli.output import say
@@ -29,7 +31,7 @@ from hdr_responder.cli.parameters import group
 NAME = "hdr-responder"
 
 app = group("Answers alerts the way a careful senior on-call engineer would.")
-for module in (service, check, plan, schema, doctor, controls, postmortem, report):
+for module in (service, check, plan, simulate, test_playbooks, schema, doctor, controls, postmortem, report):
     module.register(app)
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(runs.app, name="runs")

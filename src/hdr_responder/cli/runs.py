@@ -1,4 +1,4 @@
-"""Runs: list, show, approve, deny, cancel."""
+"""Runs: list, show, approve, deny, cancel, undo."""
 
 from __future__ import annotations
 
@@ -63,6 +63,8 @@ def show(*, run_id: RunId, as_json: Json = False) -> None:
     say(f"  mode {run.mode}: {words.one_line(run.plan.mode_reason)}")
     for approval in run.approvals:
         say(f"  {words.person(approval.person)}: {approval.decision} at {clock(approval.at)}")
+    if run.undo_forced_by:
+        say(f"  {words.person(run.undo_forced_by)} had its changes taken back at {clock(run.undo_forced_at)}")
     for refusal in words.refusals(run.plan.verdicts):
         say(f"  held by {refusal}")
     for line in _step_lines(run, steps):
@@ -92,6 +94,13 @@ def cancel(*, run_id: RunId, by: By, as_json: Json = False) -> None:
     run = in_session(lambda s: s.operations.cancel(run_id, by=by))
     ended = f"Cancelled by {by}." if run.status.is_ended else "It will stop at its next step boundary."
     _told(run, ended, as_json=as_json)
+
+
+@app.command()
+def undo(*, run_id: RunId, by: By, as_json: Json = False) -> None:
+    """Force a recovery: take the changes of an ended run back now, also while automation is paused."""
+    run = in_session(lambda s: s.operations.undo(run_id, by=by))
+    _told(run, f"Its changes are taken back now, as {by} asked.", as_json=as_json)
 
 
 def _told(run: Run, done: str, *, as_json: bool) -> None:

@@ -98,9 +98,8 @@ def _static(template: Template, model: type[Parameters], at: Loc, short: str | N
     try:
         model.model_validate(data)
     except ValidationError as e:
-        findings = from_validation(e, model, data)
-        known = [f for f in findings if not any(f.loc[: len(path)] == path for path in given)]
-        return [_moved(f, _place(at, f.loc, short)) for f in known]
+        findings = from_validation(e, model, data, but=lambda loc: any(loc[: len(path)] == path for path in given))
+        return [_moved(f, _place(at, f.loc, short)) for f in findings]
     return []
 
 

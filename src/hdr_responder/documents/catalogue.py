@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,16 +13,19 @@ from pydantic import ValidationError
 
 from hdr_responder.actions.contract import Registry
 from hdr_responder.documents.calendar import EMPTY, Calendar
+from hdr_responder.documents.cross_checks import Loaded, LoadedPlaybook, cross_findings
 from hdr_responder.documents.escalation import EscalationPolicy
-from hdr_responder.documents.findings import Finding, from_validation, unknown
+from hdr_responder.documents.findings import Finding, from_validation
+from hdr_responder.documents.health import compile_probes
 from hdr_responder.documents.playbook_document import Playbook
-from hdr_responder.documents.playbooks import CompiledPlaybook, compile_playbook
+from hdr_responder.documents.playbooks import CompiledPlaybook, Library, compile_playbook
 from hdr_responder.documents.problems import DocumentError, Problem
 from hdr_responder.documents.services import ServiceCatalogue
-from hdr_responder.documents.source import Loc, Source, read_sources
-from hdr_responder.documents.strict import Document, MatchList
+from hdr_responder.documents.soundness import soundness_findings
+from hdr_responder.documents.source import Source, read_sources
+from hdr_responder.documents.strict import Document
+from hdr_responder.documents.timing import timing_findings
 from hdr_responder.documents.triage import Triage
-from hdr_responder.domain.matchers import MatcherError, MatcherSet, parse_matchers
 from hdr_responder.errors import NotFoundError
 
 SERVICES, TRIAGE, ESCALATION, CALENDAR = "services.yaml", "triage.yaml", "escalation.yaml", "calendar.yaml"
@@ -63,7 +66,8 @@ def load(config_dir: Path, playbooks_dir: Path, registry: Registry) -> Documents
     has_calendar = (config_dir / CALENDAR).exists()
     calendar = loader.single(config_dir / CALENDAR, Calendar) if has_calendar else None
     playbooks = loader.playbooks(playbooks_dir)
-    loader.cross_check(services, triage, escalation, playbooks)
+    loader.cross_check(Loaded(services=services, triage=triage, escalation=escalation, playbooks=playbooks))
+    loader.check_times(calendar, has_calendar=has_calendar, services=services, playbooks=playbooks)
     if loader.problems or services is None or triage is None or escalation is None:
         raise DocumentError(loader.problems)
     return Documents(
@@ -74,15 +78,6 @@ def load(config_dir: Path, playbooks_dir: Path, registry: Registry) -> Documents
         calendar=calendar[1] if calendar else EMPTY,
         digest=loader.digest(),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """A playbook with the place it came from; ``compiled`` None when it has mistakes."""
-
-    source: Source
-    model: Playbook
-    compiled: CompiledPlaybook | None
 
 
 class _Loader:
@@ -108,12 +103,15 @@ class _Loader:
         document = self._document(sources[0], model)
         if document is None:
             return None
-        if isinstance(document, ServiceCatalogue | Triage | EscalationPolicy):
+        if isinstance(document, ServiceCatalogue | Triage | EscalationPolicy | Calendar):
             for finding in document.findings():
+                self._report(sources[0], finding)
+        if isinstance(document, ServiceCatalogue):
+            for finding in compile_probes(document, self.registry)[1]:
                 self._report(sources[0], finding)
         return sources[0], document
 
-    def playbooks(self, folder: Path) -> list[_Loaded]:
+    def playbooks(self, folder: Path) -> list[LoadedPlaybook]:
         """Read and compile every playbook below the folder."""
         if not folder.is_dir():
             self._top(folder, "is no folder; expected the playbooks there")
@@ -121,63 +119,32 @@ class _Loader:
         files = sorted(p for p in folder.rglob("*") if p.suffix in (".yaml", ".yml") and p.is_file())
         if len(files) > MAX_PLAYBOOKS:
             self._top(folder, f"holds more than {MAX_PLAYBOOKS} files")
-        loaded = [self._playbook(s) for path in files[:MAX_PLAYBOOKS] for s in self._sources(path)]
-        return [p for p in loaded if p]
+        sources = [s for path in files[:MAX_PLAYBOOKS] for s in self._sources(path)]
+        written = [(s, model) for s in sources if (model := self._document(s, Playbook))]
+        library = Library({model.metadata.name: model for _, model in reversed(written)}, self.registry)
+        return [self._playbook(source, model, library) for source, model in written]
 
-    def cross_check(
-        self,
-        services: tuple[Source, ServiceCatalogue] | None,
-        triage: tuple[Source, Triage] | None,
-        escalation: tuple[Source, EscalationPolicy] | None,
-        playbooks: Sequence[_Loaded],
-    ) -> None:
+    def cross_check(self, loaded: Loaded) -> None:
         """Check what one document says against the others, as far as they could be read."""
-        self._twins(playbooks)
-        if services:
-            if triage:
-                for i, rule in enumerate(triage[1].rules):
-                    self._matchers(triage[0], rule.match, ("rules", i, "match"), services[1])
-            for playbook in playbooks:
-                self._matchers(playbook.source, playbook.model.match or (), ("match",), services[1])
-        if escalation:
-            groups = escalation[1].groups
-            for i, service in enumerate(services[1].services if services else ()):
-                if services and service.owner not in groups:
-                    self._report(services[0], unknown(("services", i, "owner"), "group", service.owner, groups))
-            for playbook in playbooks:
-                group = playbook.model.guards.approval.group
-                if group is not None and group not in groups:
-                    self._report(playbook.source, unknown(("guards", "approval", "group"), "group", group, groups))
+        for source, finding in cross_findings(loaded):
+            self._report(source, finding)
 
-    def _twins(self, playbooks: Sequence[_Loaded]) -> None:
-        names: dict[str, _Loaded] = {}
+    def check_times(
+        self,
+        calendar: tuple[Source, Calendar] | None,
+        *,
+        has_calendar: bool,
+        services: tuple[Source, ServiceCatalogue] | None,
+        playbooks: Sequence[LoadedPlaybook],
+    ) -> None:
+        """Check the calendar's services, and the playbooks' schedules and windows, as far as they could be read."""
+        if calendar and services:
+            for finding in calendar[1].unknown_services(s.name for s in services[1].services):
+                self._report(calendar[0], finding)
+        present = calendar[1] if calendar else None if has_calendar else EMPTY
         for playbook in playbooks:
-            name = playbook.model.metadata.name
-            if name in names:
-                other = names[name].source
-                place = f"{other.file}:{other.position(('metadata', 'name')).line}"
-                finding = Finding(loc=("metadata", "name"), message=f"playbook name is taken by {place}", value=name)
+            for finding in timing_findings(playbook.model, present):
                 self._report(playbook.source, finding)
-            names.setdefault(name, playbook)
-        triggers: dict[object, _Loaded] = {}
-        for playbook in playbooks:
-            if playbook.compiled is None or playbook.compiled.matchers is None:
-                continue
-            twin = triggers.setdefault(_trigger(playbook.model, playbook.compiled.matchers), playbook)
-            if twin is not playbook:
-                message = f"matches the same alerts as playbook {twin.model.metadata.name!r}; only the first would run"
-                self._report(playbook.source, Finding(loc=("match",), message=message, at_key=True))
-
-    def _matchers(self, source: Source, written: MatchList, at: Loc, services: ServiceCatalogue) -> None:
-        for loc, text in _texts(written, at):
-            try:
-                matchers = parse_matchers(text)
-            except MatcherError:
-                continue
-            for matcher in matchers:
-                finding = services.check_matcher(matcher, loc)
-                if finding:
-                    self._report(source, finding)
 
     def _sources(self, path: Path) -> list[Source]:
         sources, problems = read_sources(path)
@@ -185,14 +152,11 @@ class _Loader:
         self._read.extend(source.data for source in sources)
         return sources
 
-    def _playbook(self, source: Source) -> _Loaded | None:
-        model = self._document(source, Playbook)
-        if model is None:
-            return None
-        compiled, findings = compile_playbook(model, self.registry)
-        for finding in findings:
+    def _playbook(self, source: Source, model: Playbook, library: Library) -> LoadedPlaybook:
+        compiled, findings = compile_playbook(model, library)
+        for finding in (*findings, *soundness_findings(model, compiled)):
             self._report(source, finding)
-        return _Loaded(source, model, compiled)
+        return LoadedPlaybook(source, model, compiled)
 
     def _document(self, source: Source, model: type[D]) -> D | None:
         if not isinstance(source.data, dict):
@@ -210,20 +174,6 @@ class _Loader:
 
     def _top(self, path: Path, message: str) -> None:
         self.problems.append(Problem(file=str(path), line=1, column=1, message=message))
-
-
-def _trigger(model: Playbook, matchers: MatcherSet) -> object:
-    """Return what decides whether a playbook is chosen, equal for playbooks that are chosen for the same alerts."""
-    matched = frozenset(frozenset(every) for every in matchers.alternatives)
-    return matched, frozenset(model.priorities or ()), frozenset(model.environments or ())
-
-
-def _texts(written: MatchList, at: Loc) -> Iterator[tuple[Loc, str]]:
-    for i, entry in enumerate(written):
-        if isinstance(entry, str):
-            yield (*at, i), entry
-        else:
-            yield from (((*at, i, j), text) for j, text in enumerate(entry))
 
 
 def _kind(model: type[Document]) -> str:

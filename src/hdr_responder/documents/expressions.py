@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import lru_cache
@@ -33,6 +33,7 @@ CelType = str
 """A CEL type as text: ``string``, ``double``, ``list<map<string, dyn>>``; ``string_wrapper`` may also be null. A word
 that CEL does not know (``workload``) is an object that can be passed on but not looked into."""
 
+Names = tuple[tuple[str, CelType], ...]
 BOOL, INT, DOUBLE, STRING, DURATION, TIMESTAMP, DYN = "bool", "int", "double", "string", "duration", "timestamp", "dyn"
 WORKLOAD = "workload"
 _TEMPORAL = (DURATION, TIMESTAMP)
@@ -82,10 +83,19 @@ class Scope:
     names: Mapping[str, CelType]
     later: frozenset[str] = frozenset()
     unresolved: tuple[str, ...] = ()
+    _key: Names = field(default=(), repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_key", self._key or tuple(sorted(self.names.items())))
+
+    @property
+    def key(self) -> Names:
+        """The names in order, to find their compiler by."""
+        return self._key
 
     def with_names(self, more: Mapping[str, CelType]) -> Scope:
         """Return a scope that knows ``more`` as well."""
-        return replace(self, names={**self.names, **more})
+        return replace(self, names={**self.names, **more}, _key=())
 
     def hiding(self, steps: frozenset[str]) -> Scope:
         """Return the scope as seen from a place before these steps."""
@@ -191,17 +201,12 @@ def compile_expression(text: str, scope: Scope) -> Expression:
     if not text.strip():
         raise InvalidExpressionError([Fault(offset=0, message="empty expression")])
     try:
-        compiled = _environment(tuple(sorted(scope.names.items()))).compile(text)
+        expression = _compiled(text, scope.key)
     except RuntimeError as e:
         raise InvalidExpressionError(_faults(text, scope, str(e))) from e
-    checked = compiled.serialize()
-    names = referenced_names(checked) & scope.names.keys()
-    if early := sorted(n for n in names if n.startswith("steps.") and n.split(".")[1] in scope.later):
+    if early := sorted(n for n in expression.names if n.startswith("steps.") and n.split(".")[1] in scope.later):
         raise InvalidExpressionError([_too_early(text, n) for n in early])
-    temporal = tuple((n, t) for n in sorted(names) if (t := scope.names[n]) in _TEMPORAL)
-    return Expression(
-        text=text, type=compiled.return_type().name().lower(), names=names, temporal=temporal, checked=checked
-    )
+    return expression
 
 
 def type_name(kind: CelType) -> str:
@@ -232,18 +237,35 @@ def _human(name: str) -> str:
     return name.lower()
 
 
+@lru_cache(maxsize=4096)
+def _compiled(text: str, names: Names) -> Expression:
+    """Check an expression; the same text comes many times in a playbook, and again when its run is taken up."""
+    compiled, types = _environment(names).compile(text), dict(names)
+    checked = compiled.serialize()
+    used = referenced_names(checked) & types.keys()
+    temporal = tuple((n, t) for n in sorted(used) if (t := types[n]) in _TEMPORAL)
+    return Expression(
+        text=text, type=compiled.return_type().name().lower(), names=used, temporal=temporal, checked=checked
+    )
+
+
 @lru_cache(maxsize=512)
-def _environment(names: tuple[tuple[str, CelType], ...]) -> Any:
+def _environment(names: Names) -> Any:
     """Return the compiler for these names.
 
     It compiles once at the start because the runtime learns its declared names at the first compilation only: before
     it, a loaded expression refuses every time value.
     """
     environment = cel.NewEnv(
-        variables={name: cel.Type(kind) for name, kind in names}, extensions=[ext_strings.ExtStrings()]
+        variables={name: _type(kind) for name, kind in names}, extensions=[ext_strings.ExtStrings()]
     )
     environment.compile("true")
     return environment
+
+
+@lru_cache(maxsize=512)
+def _type(kind: CelType) -> Any:
+    return cel.Type(kind)
 
 
 @lru_cache(maxsize=4096)

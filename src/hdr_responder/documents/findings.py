@@ -8,7 +8,7 @@ path.
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -72,15 +72,31 @@ def unknown(loc: Loc, what: str, word: str, known: Iterable[str], *, at_key: boo
     )
 
 
-def from_validation(error: ValidationError, model: type[BaseModel], data: Any, at: Loc = ()) -> list[Finding]:
-    """Return a finding for every error of a model; ``at`` is where ``data`` stands in the document."""
-    return [_finding(e, model, data, at) for e in error.errors(include_url=False)]
+def from_validation(
+    error: ValidationError,
+    model: type[BaseModel],
+    data: Any,
+    at: Loc = (),
+    but: Callable[[Loc], bool] = lambda _loc: False,
+) -> list[Finding]:
+    """Return a finding for every error of a model, ``but`` those at the places (in ``data``) that it is true for.
+
+    ``at`` is where ``data`` stands in the document.
+    """
+    errors = error.errors(include_url=False)
+    placed = [(_existing(e["loc"], data), e) for e in errors if not _follows(e, errors)]
+    return [_finding(e, model, (*at, *place)) for place, e in placed if not but(place)]
 
 
-def _finding(error: ErrorDetails, model: type[BaseModel], data: Any, at: Loc) -> Finding:
-    where, kind = (*at, *_existing(error["loc"], data)), error["type"]
+def _finding(error: ErrorDetails, model: type[BaseModel], where: Loc) -> Finding:
+    kind = error["type"]
     if kind == "missing":
         return Finding(loc=where, message=f"missing required key {error['loc'][-1]!r}")
+    if kind in ("too_short", "too_long"):
+        return Finding(loc=where, message=_length(error))
+    if kind == "extra_forbidden" and error["loc"][-1] in _keys_at(model, error["loc"][:-1]):
+        message = f"{error['loc'][-1]!r} cannot stand beside the other keys here"
+        return Finding(loc=where, message=message, at_key=True)
     if kind == "extra_forbidden":
         return unknown(where, "key", str(error["loc"][-1]), _keys_at(model, error["loc"][:-1]), at_key=True)
     raised = error.get("ctx", {}).get("error")
@@ -94,6 +110,24 @@ def _finding(error: ErrorDetails, model: type[BaseModel], data: Any, at: Loc) ->
         suggestion=suggestion,
         at_key="[key]" in error["loc"],
     )
+
+
+def _follows(error: ErrorDetails, errors: Sequence[ErrorDetails]) -> bool:
+    """Tell whether a list is too short only because its entries have mistakes, which are told themselves."""
+    where = error["loc"]
+    inside = (e for e in errors if len(e["loc"]) > len(where) and e["loc"][: len(where)] == where)
+    return error["type"] == "too_short" and any(inside)
+
+
+def _length(error: ErrorDetails) -> str:
+    context = error.get("ctx", {})
+    if error["type"] == "too_short":
+        return f"needs at least {_counted(context['min_length'])}, has {context['actual_length']}"
+    return f"takes at most {_counted(context['max_length'])}"
+
+
+def _counted(entries: int) -> str:
+    return f"{entries} {'entry' if entries == 1 else 'entries'}"
 
 
 def _expected(error: ErrorDetails) -> tuple[str | None, str | None]:

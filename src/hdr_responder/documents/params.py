@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from hdr_responder.documents.expressions import (
     BOOL,
     DOUBLE,
     DURATION,
+    DYN,
     INT,
     STRING,
     WORKLOAD,
@@ -22,7 +23,7 @@ from hdr_responder.documents.expressions import (
     Scope,
     type_name,
 )
-from hdr_responder.documents.findings import Finding, from_fault
+from hdr_responder.documents.findings import Finding, from_fault, unknown
 from hdr_responder.documents.playbook_document import Param
 from hdr_responder.documents.source import Loc
 from hdr_responder.documents.strict import workload_from
@@ -121,12 +122,52 @@ def compile_param(name: str, written: Any, scope: Scope) -> tuple[CompiledParam 
     return param, _static_faults(param, written, at) if template.is_static else []
 
 
+def check_given(params: Sequence[CompiledParam], given: Mapping[str, Template], at: Loc) -> list[Finding]:
+    """Check what a call gives to the params of the playbook that it calls: names, types, and none missing."""
+    known = {p.name: p for p in params}
+    found: list[Finding] = []
+    for name, template in given.items():
+        param, place = known.get(name), (*at, name)
+        if param is None:
+            found.append(unknown(place, "parameter", name, known, at_key=True))
+        elif template.is_static:
+            found.extend(_static_faults(param, template.source, place))
+        elif not _fits(param.type, _given_type(template, template.source)):
+            message = (
+                f"parameter {name!r} is {type_name(param.type)}, this gives {type_name(_given_type(template, ''))}"
+            )
+            found.append(Finding(loc=place, message=message))
+    missing = [p.name for p in params if p.default is None and p.name not in given]
+    found.extend(Finding(loc=at, message=f"parameter {n!r} must be given", at_key=True) for n in missing)
+    return found
+
+
+def _fits(expected: CelType, given: CelType) -> bool:
+    """Tell whether a param takes a value of this type; text is read as its type when it is planned."""
+    return given == STRING or accepts(expected, given)
+
+
+def entry_type(template: Template) -> CelType | None:
+    """Return the type of a list's entries; None when the template gives no list."""
+    if isinstance(template.source, list):
+        kinds = {_plain_type(entry) for entry in template.source} if template.is_static else {DYN}
+        return kinds.pop() if len(kinds) == 1 else DYN
+    given = _given_type(template, template.source)
+    if given.startswith("list<"):
+        return given.removeprefix("list<").removesuffix(">")
+    return DYN if given == DYN else None
+
+
 def _given_type(template: Template, written: Any) -> CelType:
     if template.expressions:
         alone = template.expressions[0][1]
         return alone.type if alone else STRING
+    return _plain_type(written)
+
+
+def _plain_type(value: object) -> CelType:
     kinds: tuple[tuple[type, CelType], ...] = ((bool, BOOL), (int, INT), (float, DOUBLE))
-    return next((kind for python, kind in kinds if isinstance(written, python)), STRING)
+    return next((kind for python, kind in kinds if isinstance(value, python)), STRING)
 
 
 def _static_faults(param: CompiledParam, written: Any, at: Loc) -> list[Finding]:

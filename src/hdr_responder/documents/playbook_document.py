@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, JsonValue, StrictBool, StrictInt, Tag
 from pydantic_core import PydanticCustomError
 
 from hdr_responder.documents.guard_rules import Guards
+from hdr_responder.documents.playbook_tests import MAX_TESTS, PlaybookTest
 from hdr_responder.documents.strict import (
     Document,
     Environment,
@@ -28,6 +29,11 @@ _RESERVED = frozenset(
     {"as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop"}
     | {"namespace", "null", "package", "return", "true", "var", "void", "while"}
 )
+
+
+MAX_ITEMS = 20
+"""Entries of a ``for_each``; a list that is longer cannot be planned."""
+MAX_PARALLEL = 8
 
 
 def _not_reserved(name: str) -> str:
@@ -68,13 +74,31 @@ class Retry(Strict):
     delay: Duration = timedelta(seconds=5)
 
 
-class Step(Strict):
-    """One action of the playbook."""
+class _Step(Strict):
+    """What every step has."""
 
     id: Identifier
-    action: str
     when: Text | None = None
+    """A condition; false skips the step."""
+
+    _id_is_free = field_validator("id")(_not_reserved)
+
+
+ForEach = Annotated[
+    Annotated[Annotated[str, Field(pattern=r"^\$\{.*\}$")], Tag("each:text")]
+    | Annotated[Annotated[tuple[Scalar, ...], Field(min_length=1, max_length=MAX_ITEMS)], Tag("each:list")],
+    Discriminator(lambda value: "each:list" if isinstance(value, list | tuple) else "each:text"),
+]
+"""A list, or an expression that gives one; expressions of the step read each of its entries as ``item``."""
+
+
+class ActionStep(_Step):
+    """One action."""
+
+    action: str
     with_: JsonValue = Field(default_factory=dict, alias="with")
+    for_each: ForEach | None = None
+    """Do it once for each entry of a list, one after the other."""
     on_error: Literal["fail", "continue", "undo"] = "fail"
     retry: Retry | None = None
     timeout: Duration | None = None
@@ -83,7 +107,71 @@ class Step(Strict):
     undo: Literal["none"] | None = None
     """``none``: the change stays, because it cannot or shall not be taken back."""
 
-    _id_is_free = field_validator("id")(_not_reserved)
+
+class WaitStep(_Step):
+    """Lets time pass; a restart of the responder forgets nothing of it."""
+
+    wait: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(days=1))]
+
+
+class StepApproval(Strict):
+    """A question to people in the middle of a run."""
+
+    message: Text
+    """What they are asked; expressions are written out."""
+    group: Name | None = None
+    """Group of the escalation document whose members may answer; None means the playbook's, else everyone."""
+    approvers: Annotated[StrictInt, Field(ge=1, le=5)] = 1
+    expires: Duration = timedelta(minutes=30)
+
+
+class ApproveStep(_Step):
+    """Goes on when people agree."""
+
+    approve: StepApproval
+
+
+class CallStep(_Step):
+    """The steps of another playbook, with its params given here."""
+
+    call: Name
+    with_: dict[Identifier, JsonValue] = Field(default_factory=dict, alias="with")
+    for_each: ForEach | None = None
+    """Call it once for each entry of a list, one after the other."""
+    on_error: Literal["fail", "continue", "undo"] = "fail"
+
+
+class ParallelStep(_Step):
+    """Actions that only read, done at the same time."""
+
+    parallel: Annotated[tuple[ActionStep, ...], Field(min_length=2, max_length=MAX_PARALLEL)]
+
+
+_KINDS: tuple[tuple[str, type[_Step]], ...] = (
+    ("wait", WaitStep),
+    ("approve", ApproveStep),
+    ("call", CallStep),
+    ("parallel", ParallelStep),
+)
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, dict):
+        found = (kind for kind, _ in _KINDS if kind in value and "action" not in value)
+    else:
+        found = (kind for kind, model in _KINDS if isinstance(value, model))
+    return "step:" + next(found, "action")
+
+
+Step = Annotated[
+    Annotated[ActionStep, Tag("step:action")]
+    | Annotated[WaitStep, Tag("step:wait")]
+    | Annotated[ApproveStep, Tag("step:approve")]
+    | Annotated[CallStep, Tag("step:call")]
+    | Annotated[ParallelStep, Tag("step:parallel")],
+    Discriminator(_kind),
+]
+"""What a step is, is said by the one of these keys that it has: action, wait, approve, call, parallel."""
 
 
 class Verify(Strict):
@@ -147,5 +235,9 @@ class Playbook(Document):
     steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=50)]
     verify: Verify | None = None
     on_failure: tuple[Reaction, ...] = ()
+    if_resolved: Literal["stop", "finish"] = "stop"
+    """When its alerts end while it runs: ``stop`` leaves out the steps that are no longer needed."""
     undo: Literal["on_failure", "never"] = "on_failure"
     """Whether the changes of a run that failed or did not help are taken back."""
+    tests: Annotated[tuple[PlaybookTest, ...], Field(max_length=MAX_TESTS)] = ()
+    """Alerts with the plan that they shall lead to; they are no part of a plan or of its digest."""

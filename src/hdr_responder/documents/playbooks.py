@@ -8,100 +8,60 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import JsonValue, ValidationError
 
-from hdr_responder.actions.contract import AnyAction, AnyCheck, AnyMutation, Mutation, Parameters, Registry, Undo
-from hdr_responder.documents.arguments import Arguments, compile_arguments
-from hdr_responder.documents.expressions import Condition, InvalidExpressionError, Scope, compile_condition
+from hdr_responder.actions.contract import AnyAction, Mutation, Registry, Undo
+from hdr_responder.documents.arguments import compile_arguments
+from hdr_responder.documents.compiled import (
+    ITEM,
+    AnyStep,
+    CompiledApproval,
+    CompiledCall,
+    CompiledCheck,
+    CompiledReaction,
+    CompiledStep,
+    CompiledVerify,
+    CompiledWait,
+    Each,
+    EachResult,
+    segments,
+)
+from hdr_responder.documents.expressions import (
+    DYN,
+    Condition,
+    InvalidExpressionError,
+    Scope,
+    compile_condition,
+    type_name,
+)
 from hdr_responder.documents.findings import Finding, from_fault, from_validation, unknown
 from hdr_responder.documents.matching import compile_matchers
-from hdr_responder.documents.params import CompiledParam, compile_param, to_json
-from hdr_responder.documents.playbook_document import Playbook, Reaction, Step
+from hdr_responder.documents.params import CompiledParam, check_given, compile_param, entry_type, to_json
+from hdr_responder.documents.playbook_document import (
+    ActionStep,
+    CallStep,
+    ParallelStep,
+    Playbook,
+    Reaction,
+    Step,
+    WaitStep,
+)
+from hdr_responder.documents.playbook_tests import findings_of_tests
 from hdr_responder.documents.scope import base_scope, params_scope, step_scope
+from hdr_responder.documents.source import Loc
+from hdr_responder.documents.templates import InvalidTemplateError, Template, compile_template
 from hdr_responder.domain.matchers import Labels, MatcherSet
 from hdr_responder.domain.priorities import Priority
 from hdr_responder.errors import ConfigError, InvalidInputError
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompiledStep:
-    """One step; ``model`` is it as written."""
-
-    model: Step
-    action: AnyAction
-    when: Condition | None
-    with_: Arguments
-
-    @property
-    def id(self) -> str:
-        """The step's id."""
-        return self.model.id
-
-    @property
-    def mutation(self) -> AnyMutation | None:
-        """The action where it changes something, else None."""
-        return self.action if isinstance(self.action, Mutation) else None
-
-    @property
-    def timeout(self) -> timedelta:
-        """How long one try may take: the author's limit, else the action's own."""
-        return self.model.timeout or timedelta(seconds=self.action.default_timeout_seconds)
-
-    @property
-    def undoes(self) -> bool:
-        """Whether the change is put back when the run is undone."""
-        mutation = self.mutation
-        return mutation is not None and mutation.undoable is Undo.RESTORES and self.model.undo is None
-
-    @property
-    def depends_on_steps(self) -> frozenset[str]:
-        """Ids of the earlier steps whose outcome or result this one reads."""
-        return self.with_.depends_on_steps | (self.when.depends_on_steps if self.when else frozenset())
-
-    def parameters(self, values: Mapping[str, object]) -> Parameters:
-        """Return the action's typed parameters. Raises ExpressionError."""
-        return self.with_.resolve(values)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompiledCheck:
-    """One criterion of ``verify``."""
-
-    name: str
-    check: AnyCheck
-    with_: Arguments
-
-    def parameters(self, values: Mapping[str, object]) -> Parameters:
-        """Return the check's typed parameters. Raises ExpressionError."""
-        return self.with_.resolve(values)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompiledVerify:
-    """How one knows that it helped: ``need`` of the checks must hold for ``hold``, within ``within``."""
-
-    within: timedelta
-    hold: timedelta
-    need: Literal["all", "any"]
-    checks: tuple[CompiledCheck, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompiledReaction:
-    """An action for when the run failed or did not help."""
-
-    model: Reaction
-    action: AnyAction
-    with_: Arguments
-
-    def parameters(self, values: Mapping[str, object]) -> Parameters:
-        """Return the action's typed parameters. Raises ExpressionError."""
-        return self.with_.resolve(values)
+MAX_CALL_DEPTH = 3
+"""How many calls deep playbooks may go."""
+CALLED = "called"
+"""Key of a frozen playbook that holds the playbooks that it calls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,14 +74,32 @@ class CompiledPlaybook:
     matchers: MatcherSet | None
     """None: no alert starts it."""
     params: tuple[CompiledParam, ...]
-    steps: tuple[CompiledStep, ...]
+    steps: tuple[AnyStep, ...]
     verify: CompiledVerify | None
     on_failure: tuple[CompiledReaction, ...]
 
     @property
+    def actions(self) -> Iterator[CompiledStep]:
+        """The steps that are actions, those of called playbooks included."""
+        for step in self.steps:
+            if isinstance(step, CompiledCall):
+                yield from step.playbook.actions
+            elif isinstance(step, CompiledStep):
+                yield step
+
+    @property
+    def called(self) -> Mapping[str, CompiledPlaybook]:
+        """The playbooks that it calls, directly or through another, by name."""
+        found: dict[str, CompiledPlaybook] = {}
+        for step in self.steps:
+            if isinstance(step, CompiledCall):
+                found |= {step.playbook.name: step.playbook, **step.playbook.called}
+        return found
+
+    @property
     def mutates(self) -> bool:
         """Whether any step changes something."""
-        return any(step.mutation for step in self.steps)
+        return any(step.mutation for step in self.actions)
 
     def applies_to(self, labels: Labels, priority: Priority, environment: str | None = None) -> bool:
         """Tell whether an alert of this priority is one for this playbook.
@@ -132,13 +110,34 @@ class CompiledPlaybook:
         wanted = here and self.matchers is not None and priority in (self.model.priorities or ())
         return wanted and self.matchers is not None and self.matchers.matches(labels)
 
-    def step(self, step_id: str) -> CompiledStep:
-        """Return the step of this id; raises KeyError when there is none."""
+    def find(self, full_id: str) -> AnyStep:
+        """Return the step that a full id leads to, through calls. Raises KeyError when there is none."""
+        *outer, last = segments(full_id)
+        return self.within(".".join(map(str, outer)))._own(last.id)
+
+    def step(self, full_id: str) -> CompiledStep:
+        """Return the action that a full id leads to. Raises KeyError when there is none."""
+        found = self.find(full_id)
+        if not isinstance(found, CompiledStep):
+            raise KeyError(full_id)
+        return found
+
+    def within(self, frame: str) -> CompiledPlaybook:
+        """Return the playbook whose steps a frame holds: this one, or one that it calls. Raises KeyError."""
+        playbook = self
+        for segment in segments(frame) if frame else ():
+            call = playbook._own(segment.id)
+            if not isinstance(call, CompiledCall):
+                raise KeyError(frame)
+            playbook = call.playbook
+        return playbook
+
+    def _own(self, step_id: str) -> AnyStep:
         return {s.id: s for s in self.steps}[step_id]
 
     @property
     def step_ids(self) -> tuple[str, ...]:
-        """Ids of the steps in order."""
+        """Ids of its own steps in order."""
         return tuple(s.id for s in self.steps)
 
     def resolve_params(
@@ -166,8 +165,8 @@ class CompiledPlaybook:
         return {p.name: p.from_json(frozen[p.name]) for p in self.params if p.name in frozen}
 
     def to_json(self) -> dict[str, JsonValue]:
-        """Return the document as JSON, to be frozen into a plan."""
-        return _canonical(self.model)
+        """Return the document as JSON, with those it calls, to be frozen into a plan."""
+        return _canonical(self.model) | {CALLED: {n: _canonical(p.model) for n, p in self.called.items()}}
 
     @classmethod
     def from_json(cls, document: Mapping[str, JsonValue] | str, registry: Registry) -> CompiledPlaybook:
@@ -175,29 +174,76 @@ class CompiledPlaybook:
 
         Raises ConfigError when it is none or needs what this version no longer has.
         """
-        data = json.loads(document) if isinstance(document, str) else dict(document)
+        data: dict[str, Any] = json.loads(document) if isinstance(document, str) else dict(document)
+        called: dict[str, Any] = data.pop(CALLED, None) or {}
         try:
             model = Playbook.model_validate(data)
+            library = Library({name: Playbook.model_validate(d) for name, d in called.items()}, registry)
         except ValidationError as e:
             findings = from_validation(e, Playbook, data)
         else:
-            compiled, findings = compile_playbook(model, registry)
+            compiled, findings = compile_playbook(model, library)
             if compiled and not findings:
                 return compiled
         raise ConfigError("frozen playbook: " + "; ".join(str(f) for f in findings))
 
 
-def compile_playbook(model: Playbook, registry: Registry) -> tuple[CompiledPlaybook | None, list[Finding]]:
-    """Compile a playbook; None with findings where something is too wrong to go on with."""
-    return _Compiler(model, registry).compile()
+class Library:
+    """The playbooks that others may call, by name; each is compiled once."""
+
+    def __init__(self, models: Mapping[str, Playbook], registry: Registry) -> None:
+        self.models = models
+        self.registry = registry
+        self._compiled: dict[str, CompiledPlaybook | None] = {}
+
+    def compiled(self, name: str) -> CompiledPlaybook | None:
+        """Return a playbook, None when it has mistakes. Raises KeyError for an unknown one.
+
+        Only for playbooks that are not in a circle of calls.
+        """
+        if name not in self._compiled:
+            self._compiled[name] = compile_playbook(self.models[name], self)[0]
+        return self._compiled[name]
+
+    def circle(self, name: str, back_to: str) -> list[str] | None:
+        """Return the calls that lead from one playbook to another, None when none do."""
+        ways, seen = [[name]], {name}
+        while ways:
+            way = ways.pop()
+            if way[-1] == back_to:
+                return way
+            following = [n for n in self._calls(way[-1]) if n not in seen]
+            seen.update(following)
+            ways.extend([*way, n] for n in following)
+        return None
+
+    def depth(self, name: str) -> int:
+        """Return how many calls deep a playbook goes; circles count as deep as the limit allows."""
+        level, depth = {name}, 0
+        while depth <= MAX_CALL_DEPTH and (level := {n for caller in level for n in self._calls(caller)}):
+            depth += 1
+        return depth
+
+    def _calls(self, name: str) -> list[str]:
+        model = self.models.get(name)
+        return [s.call for s in model.steps if isinstance(s, CallStep)] if model else []
+
+
+def compile_playbook(model: Playbook, library: Library) -> tuple[CompiledPlaybook | None, list[Finding]]:
+    """Compile a playbook; None with findings where something is too wrong to go on with.
+
+    A playbook that calls one with mistakes is None without findings of its own.
+    """
+    return _Compiler(model, library).compile()
 
 
 class _Compiler:
     """Collects findings while it builds; `scope` knows all params and steps, and hides the later ones by place."""
 
-    def __init__(self, model: Playbook, registry: Registry) -> None:
+    def __init__(self, model: Playbook, library: Library) -> None:
         self.model = model
-        self.registry = registry
+        self.library = library
+        self.registry = library.registry
         self.findings: list[Finding] = []
         self.scope = base_scope()
 
@@ -205,25 +251,25 @@ class _Compiler:
         matchers = self._keep(compile_matchers(self.model.match, ("match",))) if self.model.match else None
         params = [self._keep(compile_param(n, w, self.scope)) for n, w in self.model.params.items()]
         self._declare([p for p in params if p])
-        steps = [self._step(i, step) for i, step in enumerate(self.model.steps)]
+        steps = [made for i, step in enumerate(self.model.steps) for made in self._step(i, step)]
         verify = self._verify()
         reactions = [self._reaction(i, r) for i, r in enumerate(self.model.on_failure)]
-        self._rules()
-        if self.findings or (matchers is None and self.model.match):
+        self._rules([s for s in steps if s])
+        self.findings.extend(findings_of_tests(self.model, self.registry))
+        if self.findings or not all(steps):
             return None, self.findings
-        return (
-            CompiledPlaybook(
-                name=self.model.metadata.name,
-                digest=hashlib.sha256(json.dumps(_canonical(self.model), sort_keys=True).encode()).hexdigest(),
-                model=self.model,
-                matchers=matchers,
-                params=tuple(p for p in params if p),
-                steps=tuple(s for s in steps if s),
-                verify=verify,
-                on_failure=tuple(r for r in reactions if r),
-            ),
-            [],
+        compiled = CompiledPlaybook(
+            name=self.model.metadata.name,
+            digest="",
+            model=self.model,
+            matchers=matchers,
+            params=tuple(p for p in params if p),
+            steps=tuple(s for s in steps if s),
+            verify=verify,
+            on_failure=tuple(r for r in reactions if r),
         )
+        digest = hashlib.sha256(json.dumps(compiled.to_json(), sort_keys=True).encode()).hexdigest()
+        return replace(compiled, digest=digest), []
 
     def _keep(self, compiled: tuple[Any, Sequence[Finding]]) -> Any:
         self.findings.extend(compiled[1])
@@ -231,24 +277,115 @@ class _Compiler:
 
     def _declare(self, params: list[CompiledParam]) -> None:
         names = params_scope({p.name: p.type for p in params})
+        lost = [f"params.{n}" for n in self.model.params if n not in {p.name for p in params}]
         for step in self.model.steps:
-            action = self.registry.actions.get(step.action)
-            if action:
-                names |= step_scope(step.id, action.result)
-        lost = tuple(f"params.{n}" for n in self.model.params if n not in {p.name for p in params})
-        lost += tuple(f"steps.{s.id}." for s in self.model.steps if s.action not in self.registry.actions)
-        self.scope = self.scope.with_names(names).without(lost)
+            for inner in step.parallel if isinstance(step, ParallelStep) else (step,):
+                action = self.registry.actions.get(inner.action) if isinstance(inner, ActionStep) else None
+                if isinstance(inner, ActionStep) and action is None:
+                    lost.append(f"steps.{inner.id}.")
+                each = isinstance(inner, ActionStep) and inner.for_each is not None
+                names |= step_scope(inner.id, EachResult if each else action.result if action else None)
+        self.scope = self.scope.with_names(names).without(tuple(lost))
 
-    def _step(self, index: int, step: Step) -> CompiledStep | None:
+    def _step(self, index: int, step: Step) -> list[AnyStep | None]:
         at = ("steps", index)
-        scope = self.scope.hiding(frozenset(s.id for s in self.model.steps[index:]))
-        when = self._condition(step.when, scope, (*at, "when")) if step.when else None
+        later = (s for written in self.model.steps[index:] for s in _ids(written))
+        scope = self.scope.hiding(frozenset(later))
+        if isinstance(step, ParallelStep):
+            return self._parallel(step, scope, at)
+        if isinstance(step, ActionStep):
+            return [self._action_step(step, scope, at)]
+        if isinstance(step, CallStep):
+            return [self._call(step, scope, at)]
+        when = self._when(step.when, scope, at)
+        if isinstance(step, WaitStep):
+            return [CompiledWait(model=step, when=when)]
+        message = self._template(step.approve.message, scope, (*at, "approve", "message"))
+        return [CompiledApproval(model=step, when=when, message=message) if message else None]
+
+    def _parallel(self, step: ParallelStep, scope: Scope, at: Loc) -> list[AnyStep | None]:
+        when = self._when(step.when, scope, at)
+        made: list[AnyStep | None] = []
+        for i, inner in enumerate(step.parallel):
+            compiled = self._action_step(inner, scope, (*at, "parallel", i))
+            if compiled and compiled.mutation:
+                message = f"{compiled.action.name} changes something; only reads can be done at the same time"
+                self.findings.append(Finding(loc=(*at, "parallel", i, "action"), message=message, value=inner.action))
+            made.append(replace(compiled, group=step.id, group_when=when) if compiled else None)
+        return made
+
+    def _action_step(self, step: ActionStep, scope: Scope, at: Loc) -> CompiledStep | None:
+        each = self._each(step.for_each, scope, at)
+        inner = scope.with_names({ITEM: each.type}) if each else scope
+        when = self._when(step.when, inner, at)
         action = self._action(step.action, (*at, "action"))
         if action is None:
             return None
         self.findings.extend(_step_rules(step, action, at))
-        arguments = self._keep(compile_arguments(step.with_, action.parameters, scope, (*at, "with")))
-        return CompiledStep(model=step, action=action, when=when, with_=arguments) if arguments else None
+        if each and action.mutates and each.depends_on_steps:
+            self._known_when_planned((*at, "for_each"))
+        arguments = self._keep(compile_arguments(step.with_, action.parameters, inner, (*at, "with")))
+        return CompiledStep(model=step, action=action, when=when, with_=arguments, each=each) if arguments else None
+
+    def _call(self, step: CallStep, scope: Scope, at: Loc) -> CompiledCall | None:
+        each = self._each(step.for_each, scope, at)
+        inner = scope.with_names({ITEM: each.type}) if each else scope
+        when = self._when(step.when, inner, at)
+        if each and each.depends_on_steps:
+            self._known_when_planned((*at, "for_each"))
+        callee = self._callee(step, (*at, "call"))
+        if callee is None:
+            return None
+        given = {name: self._template(value, inner, (*at, "with", name)) for name, value in step.with_.items()}
+        known = {name: template for name, template in given.items() if template}
+        for name, template in known.items():
+            if template.depends_on_steps:
+                self._known_when_planned((*at, "with", name))
+        self.findings.extend(check_given(callee.params, known, (*at, "with")))
+        return CompiledCall(model=step, when=when, playbook=callee, with_=known, each=each)
+
+    def _callee(self, step: CallStep, at: Loc) -> CompiledPlaybook | None:
+        own, name = self.model.metadata.name, step.call
+        if name != own and name not in self.library.models:
+            self.findings.append(unknown(at, "playbook", name, self.library.models))
+            return None
+        circle = self.library.circle(name, own)
+        if circle:
+            message = f"playbooks call each other in a circle: {' -> '.join([own, *circle])}"
+            self.findings.append(Finding(loc=at, message=message, value=name))
+            return None
+        if self.library.depth(name) >= MAX_CALL_DEPTH:
+            message = f"calls go at most {MAX_CALL_DEPTH} playbooks deep"
+            self.findings.append(Finding(loc=at, message=message, value=name))
+            return None
+        return self.library.compiled(name)
+
+    def _known_when_planned(self, at: Loc) -> None:
+        message = "must be known when it is planned, so it cannot read what a step gives"
+        self.findings.append(Finding(loc=at, message=message))
+
+    def _each(self, written: Any, scope: Scope, at: Loc) -> Each | None:
+        if written is None:
+            return None
+        template = self._template(list(written) if isinstance(written, tuple) else written, scope, (*at, "for_each"))
+        if template is None:
+            return Each(template=compile_template([], scope), type=DYN)
+        kind = entry_type(template)
+        if kind is None:
+            alone = template.expressions[0][1]
+            message = f"for_each takes a list, this gives {type_name(alone.type) if alone else 'text'}"
+            self.findings.append(Finding(loc=(*at, "for_each"), message=message))
+        return Each(template=template, type=kind or DYN)
+
+    def _template(self, value: JsonValue, scope: Scope, at: Loc) -> Template | None:
+        try:
+            return compile_template(value, scope)
+        except InvalidTemplateError as e:
+            self.findings.extend(from_fault((*at, *p), fault) for p, faults in e.by_path.items() for fault in faults)
+            return None
+
+    def _when(self, text: str | None, scope: Scope, at: Loc) -> Condition | None:
+        return self._condition(text, scope, (*at, "when")) if text else None
 
     def _condition(self, text: str, scope: Scope, at: tuple[str | int, ...]) -> Condition | None:
         try:
@@ -304,24 +441,43 @@ class _Compiler:
             message = "priorities has a meaning with match only"
             self.findings.append(Finding(loc=("priorities",), message=message, at_key=True))
 
-    def _rules(self) -> None:
+    def _rules(self, steps: Sequence[AnyStep]) -> None:
         self._triggers()
         seen: dict[str, int] = {}
         for i, step in enumerate(self.model.steps):
-            if step.id in seen:
-                first = seen[step.id] + 1
-                self.findings.append(
-                    Finding(loc=("steps", i, "id"), message=f"duplicate step id (step {first} has it)", value=step.id)
-                )
-            seen.setdefault(step.id, i)
-        actions = [self.registry.actions.get(s.action) for s in self.model.steps]
-        if self.model.verify is None and any(a.mutates for a in actions if a):
-            changing = next(s.id for s, a in zip(self.model.steps, actions, strict=True) if a and a.mutates)
+            for loc, step_id in _ids_with_places(step, ("steps", i)):
+                if step_id in seen:
+                    first = seen[step_id] + 1
+                    message = f"duplicate step id (step {first} has it)"
+                    self.findings.append(Finding(loc=loc, message=message, value=step_id))
+                seen.setdefault(step_id, i)
+        changing = next((s.id for s in steps if _changes(s)), None)
+        if self.model.verify is None and changing and self._starts_by_itself():
             message = f"verify is required: step {changing!r} changes something"
             self.findings.append(Finding(loc=("steps",), message=message, at_key=True))
 
+    def _starts_by_itself(self) -> bool:
+        """Tell whether anything but a call starts it; a playbook that is only called is verified by its caller."""
+        return bool(self.model.match or self.model.schedule or self.model.manual)
 
-def _step_rules(step: Step, action: AnyAction, at: tuple[str | int, ...]) -> list[Finding]:
+
+def _changes(step: AnyStep) -> bool:
+    if isinstance(step, CompiledCall):
+        return step.playbook.mutates
+    return isinstance(step, CompiledStep) and step.mutation is not None
+
+
+def _ids(step: Step) -> Iterator[str]:
+    yield from (step_id for _, step_id in _ids_with_places(step, ()))
+
+
+def _ids_with_places(step: Step, at: Loc) -> Iterator[tuple[Loc, str]]:
+    yield (*at, "id"), step.id
+    if isinstance(step, ParallelStep):
+        yield from (((*at, "parallel", i, "id"), inner.id) for i, inner in enumerate(step.parallel))
+
+
+def _step_rules(step: ActionStep, action: AnyAction, at: Loc) -> list[Finding]:
     if not isinstance(action, Mutation):
         said = [("undo", step.undo), ("for", step.for_)]
         return [
@@ -339,5 +495,5 @@ def _step_rules(step: Step, action: AnyAction, at: tuple[str | int, ...]) -> lis
 
 
 def _canonical(model: Playbook) -> dict[str, JsonValue]:
-    dumped: dict[str, JsonValue] = model.model_dump(mode="json", by_alias=True)
+    dumped: dict[str, JsonValue] = model.model_dump(mode="json", by_alias=True, exclude={"tests"})
     return dumped

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -29,7 +29,7 @@ _EXPRESSION: Schema = {"type": "string", "pattern": r"\$\{", "description": "An 
 
 
 def schema(kind: str, registry: Registry) -> Schema:
-    """Return the JSON Schema (2020-12) of one kind; a playbook's knows the parameters of every action and check.
+    """Return the JSON Schema (2020-12) of one kind; where actions and checks are named, it knows their parameters.
 
     Raises KeyError for an unknown kind.
     """
@@ -37,27 +37,35 @@ def schema(kind: str, registry: Registry) -> Schema:
     document["$schema"] = GenerateJsonSchema.schema_dialect
     if kind == "Playbook":
         _inline(document, registry)
+    if kind == "ServiceCatalogue":
+        probes = [check for check in registry.checks.values() if check.is_health_probe]
+        document["$defs"]["Service"]["properties"]["health"] = _one_of(probes, document["$defs"])
     return document
 
 
 def _inline(document: Schema, registry: Registry) -> None:
     definitions: Schema = document["$defs"]
-    for owner in ("Step", "Reaction"):
+    for owner in ("ActionStep", "Reaction"):
         properties = definitions[owner]["properties"]
         properties["action"] = {
             "type": "string",
             "oneOf": [{"const": a.name, "description": a.summary} for a in registry.actions.values()],
         }
         definitions[owner]["allOf"] = [_when_action(action, definitions) for action in registry.actions.values()]
-    entry = {
+    entry = _one_of(registry.checks.values(), definitions)
+    for key in ("all", "any"):
+        definitions["Verify"]["properties"][key] = {"type": "array", "minItems": 1, "items": entry}
+
+
+def _one_of(checks: Iterable[AnyCheck], definitions: Schema) -> Schema:
+    """Return the schema of a mapping with one check as its key."""
+    return {
         "type": "object",
         "minProperties": 1,
         "maxProperties": 1,
         "additionalProperties": False,
-        "properties": {check.name: _described(check, definitions) for check in registry.checks.values()},
+        "properties": {check.name: _described(check, definitions) for check in checks},
     }
-    for key in ("all", "any"):
-        definitions["Verify"]["properties"][key] = {"type": "array", "minItems": 1, "items": entry}
 
 
 def _when_action(action: AnyAction, definitions: Schema) -> Schema:

@@ -10,6 +10,7 @@ import types
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
@@ -108,6 +109,8 @@ class ScopeValues(_Frozen):
     service: ServiceValues | None = None
     params: Mapping[str, Any] = {}
     steps: Mapping[str, StepValues] = {}
+    item: Any = None
+    """The present entry of a ``for_each``."""
 
     def mapping(self) -> dict[str, object]:
         """Return qualified names with their values, as `Expression.evaluate` takes them."""
@@ -115,6 +118,8 @@ class ScopeValues(_Frozen):
         for root, part in (("alert", self.alert), ("incident", self.incident), ("service", self.service)):
             if part is not None:
                 values |= _fields_of(root, part)
+        if self.item is not None:
+            values["item"] = self.item
         for name, value in self.params.items():
             values |= _values_of(f"params.{name}", value)
         for step_id, step in self.steps.items():
@@ -142,10 +147,10 @@ def params_scope(params: Mapping[str, CelType]) -> dict[str, CelType]:
     return names
 
 
-def step_scope(step_id: str, result: type[BaseModel]) -> dict[str, CelType]:
-    """Return the names that a step gives to the steps after it."""
+def step_scope(step_id: str, result: type[BaseModel] | None) -> dict[str, CelType]:
+    """Return the names that a step gives to the steps after it; None: it has no result."""
     outcomes = {f"steps.{step_id}.{o.value}": BOOL for o in StepOutcome}
-    return {**_fields_in(f"steps.{step_id}", result), **outcomes}
+    return {**(_fields_in(f"steps.{step_id}", result) if result else {}), **outcomes}
 
 
 def cel_type(annotation: Any) -> CelType:
@@ -163,10 +168,15 @@ def names_of(name: str, annotation: Any, depth: int = 0) -> dict[str, CelType]:
 
 
 def _fields_in(root: str, model: type[BaseModel], depth: int = 0) -> dict[str, CelType]:
+    return {f"{root}.{field}": kind for field, kind in _fields(model, depth)}
+
+
+@lru_cache(maxsize=512)
+def _fields(model: type[BaseModel], depth: int) -> tuple[tuple[str, CelType], ...]:
     names: dict[str, CelType] = {}
     for field, info in model.model_fields.items():
-        names |= names_of(f"{root}.{field}", info.annotation, depth)
-    return names
+        names |= names_of(field, info.annotation, depth)
+    return tuple(names.items())
 
 
 def _unwrap(annotation: Any) -> tuple[Any, bool]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import Field, JsonValue, StrictBool, StrictInt
 
 from hdr_responder.documents.findings import Finding, unknown
 from hdr_responder.documents.scope import ServiceValues
@@ -34,6 +34,8 @@ class Service(Strict):
     depends_on: tuple[str, ...] = ()
     critical: StrictBool = False
     """Whether other services cannot do without it."""
+    health: Annotated[dict[str, JsonValue], Field(min_length=1, max_length=1)] | None = None
+    """One check, ``<check>: <parameters>``, that proves it down when it fails; without one nothing waits for it."""
 
     def workload_in(self, cluster: str | None) -> Workload | None:
         """Return the workload in this cluster, None when the alert named no cluster or there is no workload."""
@@ -78,6 +80,19 @@ class ServiceCatalogue(Document):
         """Return the service of this name (not alias)."""
         service = self._known.get(name)
         return service if service is not None and service.name == name else None
+
+    def below(self, name: str) -> tuple[Service, ...]:
+        """Return all that a service depends on, directly or through others, the nearest first; without itself."""
+        found: dict[str, Service] = {}
+        asked = [name]
+        while asked:
+            service = self.by_name(asked.pop(0))
+            for needed in service.depends_on if service else ():
+                dependency = self.by_name(needed)
+                if dependency is not None and needed not in found and needed != name:
+                    found[needed] = dependency
+                    asked.append(needed)
+        return tuple(found.values())
 
     @property
     def start_order(self) -> tuple[Service, ...]:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from hdr_responder.documents.composing import TAG, compose
 from hdr_responder.documents.problems import DocumentError, Problem, shown
 
 MAX_BYTES = 1024 * 1024
@@ -28,10 +28,13 @@ Loc = tuple[str | int, ...]
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-_TAG = "tag:yaml.org,2002:"
-_TAGS = frozenset({_TAG + kind for kind in ("map", "seq", "str", "null", "bool", "int", "float")})
-_RESOLVED_TAGS = _TAGS | {_TAG + kind for kind in ("timestamp", "merge", "value")}
+_FLOAT = re.compile(
+    r"[-+]?([0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?|\.[0-9]+([eE][-+][0-9]+)?|\.(inf|Inf|INF))|\.(nan|NaN|NAN)"
+)
+_NOT_ONLY_TEXT = frozenset("~nNtTfF+-.0123456789")
+"""How a plain text begins that may be something else."""
+_TAGS = frozenset({TAG + kind for kind in ("map", "seq", "str", "null", "bool", "int", "float")})
+_RESOLVED_TAGS = _TAGS | {TAG + kind for kind in ("timestamp", "merge", "value")}
 """Also those that the composer may give to plain text, which stays text here."""
 
 
@@ -43,12 +46,8 @@ class Position:
     column: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """Where a value stands; ``style`` is its YAML quoting (None, ``'``, ``"``, ``|``, ``>``)."""
-
-    position: Position
-    style: str | None = None
+_Mark = tuple[int, int, str | None]
+"""Where a value stands (line and column, both from 1) and its YAML quoting (None, ``'``, ``"``, ``|``, ``>``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +58,19 @@ class Source:
     data: Any
     lines: tuple[str, ...] = field(repr=False)
     _values: Mapping[Loc, _Mark] = field(repr=False)
-    _keys: Mapping[Loc, Position] = field(repr=False)
+    _keys: Mapping[Loc, _Mark] = field(repr=False)
 
     def position(self, loc: Loc) -> Position:
         """Return where the value at ``loc`` stands, or the nearest place around it that exists."""
         while loc and loc not in self._values:
             loc = loc[:-1]
         mark = self._values.get(loc)
-        return mark.position if mark else Position(1, 1)
+        return Position(*mark[:2]) if mark else Position(1, 1)
 
     def key_position(self, loc: Loc) -> Position:
         """Return where the key of the entry at ``loc`` stands; for list items and what is absent, as `position`."""
-        return self._keys.get(loc) or self.position(loc)
+        mark = self._keys.get(loc)
+        return Position(*mark[:2]) if mark else self.position(loc)
 
     def position_within(self, loc: Loc, offset: int) -> Position:
         """Return where the character at ``offset`` of the text at ``loc`` stands.
@@ -80,13 +80,13 @@ class Source:
         mark, value = self._values.get(loc), self.value(loc)
         if mark is None or not isinstance(value, str):
             return self.position(loc)
-        if mark.style == "|":
-            return self._in_block(mark.position, value, offset)
-        start = mark.position.column - 1 + (1 if mark.style in ("'", '"') else 0)
-        written = self.lines[mark.position.line - 1]
-        if written.startswith(value, start):
-            return Position(mark.position.line, start + offset + 1)
-        return mark.position
+        line, column, style = mark
+        if style == "|":
+            return self._in_block(Position(line, column), value, offset)
+        start = column - 1 + (1 if style in ("'", '"') else 0)
+        if self.lines[line - 1].startswith(value, start):
+            return Position(line, start + offset + 1)
+        return Position(line, column)
 
     def value(self, loc: Loc) -> Any:
         """Return the value at ``loc``, None where there is none."""
@@ -144,7 +144,7 @@ def parse_sources(text: str, file: str) -> tuple[list[Source], list[Problem]]:
     problems: list[Problem] = []
     lines = tuple(text.splitlines())
     try:
-        for node in YAML(typ="safe", pure=True).compose_all(text):
+        for node in compose(text):
             reader = _Reader(file)
             data = reader.read(node)
             problems.extend(reader.problems)
@@ -169,7 +169,7 @@ class _Reader:
     def __init__(self, file: str) -> None:
         self.file = file
         self.values: dict[Loc, _Mark] = {}
-        self.keys: dict[Loc, Position] = {}
+        self.keys: dict[Loc, _Mark] = {}
         self.problems: list[Problem] = []
         self._count = 0
 
@@ -184,18 +184,17 @@ class _Reader:
         self._count += 1
         if self._count > MAX_NODES:
             raise _TooBigError
-        style = node.style if isinstance(node, ScalarNode) else None
-        self.values[loc] = _Mark(_position(node), style)
+        mark = self.values[loc] = _mark(node)
         if len(loc) > MAX_DEPTH:
             return self._report(node, f"is nested deeper than {MAX_DEPTH} levels")
-        if node.tag not in (_RESOLVED_TAGS if isinstance(node, ScalarNode) and style is None else _TAGS):
-            self._report(node, f"unsupported YAML tag {str(node.tag).replace(_TAG, '!!')}")
+        tag, is_plain = str(node.tag), isinstance(node, ScalarNode) and mark[2] is None
+        if tag not in (_RESOLVED_TAGS if is_plain else _TAGS):
+            self._report(node, f"unsupported YAML tag {tag.replace(TAG, '!!')}")
         if isinstance(node, MappingNode):
             return self._mapping(node, loc)
         if isinstance(node, SequenceNode):
             return [self._value(item, (*loc, i)) for i, item in enumerate(node.value)]
-        is_text = style is not None or node.tag == _TAG + "str"
-        return node.value if is_text else _scalar(node.value)
+        return _scalar(node.value) if is_plain and tag != TAG + "str" else node.value
 
     def _mapping(self, node: MappingNode, loc: Loc) -> dict[str, Any]:
         data: dict[str, Any] = {}
@@ -205,21 +204,23 @@ class _Reader:
                 continue
             key = key_node.value
             if key in data:
-                first = self.keys[(*loc, key)]
-                self._report(key_node, f"duplicate key (first at line {first.line})", key)
+                first, *_ = self.keys[(*loc, key)]
+                self._report(key_node, f"duplicate key (first at line {first})", key)
                 continue
-            self.keys[(*loc, key)] = _position(key_node)
+            self.keys[(*loc, key)] = _mark(key_node)
             data[key] = self._value(value_node, (*loc, key))
+            if data[key] is None and value_node.value == "":
+                self.values[(*loc, key)] = _behind(key_node)
         return data
 
     def _report(self, node: Node | None, message: str, value: str | None = None) -> None:
-        place = _position(node) if node is not None else Position(1, 1)
-        self.problems.append(
-            Problem(file=self.file, line=place.line, column=place.column, message=message, value=value)
-        )
+        line, column, _ = _mark(node) if node is not None else (1, 1, None)
+        self.problems.append(Problem(file=self.file, line=line, column=column, message=message, value=value))
 
 
 def _scalar(text: str) -> str | int | float | bool | None:
+    if text and text[0] not in _NOT_ONLY_TEXT:
+        return text
     if _NULL.fullmatch(text):
         return None
     if _BOOL.fullmatch(text):
@@ -231,8 +232,14 @@ def _scalar(text: str) -> str | int | float | bool | None:
     return text
 
 
-def _position(node: Node) -> Position:
-    return Position(node.start_mark.line + 1, node.start_mark.column + 1)
+def _mark(node: Node) -> _Mark:
+    start = node.start_mark
+    return start.line + 1, start.column + 1, node.style if isinstance(node, ScalarNode) else None
+
+
+def _behind(key: Node) -> _Mark:
+    """Return where the absent value of a key is put, on which the parsers do not agree: behind its colon."""
+    return key.end_mark.line + 1, key.end_mark.column + 2, None
 
 
 def _syntax(file: str, error: MarkedYAMLError) -> Problem:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from hdr_responder.documents.expressions import ExpressionError
 from hdr_responder.documents.findings import Finding, from_fault
-from hdr_responder.documents.matching import compile_matchers
+from hdr_responder.documents.matching import compile_matchers, contradictions
 from hdr_responder.documents.scope import triage_scope
 from hdr_responder.documents.strict import Document, MatchList, Name, Strict, Text
 from hdr_responder.documents.templates import InvalidTemplateError, Template, compile_template
@@ -100,8 +100,9 @@ class Triage(Document):
         compiled: list[tuple[int, MatcherSet]] = []
         for i, rule in enumerate(self.rules):
             matchers, mistakes = compile_matchers(rule.match, ("rules", i, "match"))
-            found.extend(mistakes)
-            if matchers is not None:
+            impossible = list(contradictions(rule.match, ("rules", i, "match")))
+            found.extend((*mistakes, *impossible))
+            if matchers is not None and not impossible:
                 compiled.append((i, matchers))
             if rule.problem is not None:
                 found.extend(_template_findings(rule.problem, ("rules", i, "problem")))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
+
+from hdr_responder.errors import ConflictError
 
 
 class Mode(StrEnum):
@@ -61,6 +64,18 @@ class RunStatus(StrEnum):
 
 WAITING = frozenset({RunStatus.AWAITING_APPROVAL, RunStatus.HELD})
 ACTIVE = frozenset({RunStatus.RUNNING, RunStatus.VERIFYING})
+_FROM_WAITING = frozenset(
+    {*WAITING, RunStatus.RUNNING, RunStatus.OBSERVED, RunStatus.DENIED, RunStatus.EXPIRED, RunStatus.CANCELLED}
+)
+RUN_MOVES: Mapping[RunStatus, frozenset[RunStatus]] = {
+    RunStatus.AWAITING_APPROVAL: _FROM_WAITING,
+    RunStatus.HELD: _FROM_WAITING,
+    RunStatus.RUNNING: frozenset(
+        {*WAITING, RunStatus.VERIFYING, RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.AMBIGUOUS, RunStatus.CANCELLED}
+    ),
+    RunStatus.VERIFYING: frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED}),
+}
+"""How a run may change; what is not listed has ended."""
 
 
 class Verification(StrEnum):
@@ -85,6 +100,13 @@ class StepStatus(StrEnum):
     AMBIGUOUS = "ambiguous"
 
 
+STEP_MOVES: Mapping[StepStatus, frozenset[StepStatus]] = {
+    StepStatus.PENDING: frozenset({StepStatus.STARTED, StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.SKIPPED}),
+    StepStatus.STARTED: frozenset({StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.AMBIGUOUS}),
+}
+"""How a step may change; what is not listed has ended."""
+
+
 class GuardVerdict(BaseModel):
     """One guard's answer: a named reason, kept with the incident."""
 
@@ -95,6 +117,10 @@ class GuardVerdict(BaseModel):
     reason: str
     ask_again_at: datetime | None = None
     """When its cause ends by the clock; None when an event ends it (resume, approval, another run's end)."""
+    approvable: bool = False
+    """Whether a person's approval ends it, whatever the clock does."""
+    wait_until: datetime | None = None
+    """The run may wait for this moment, however far off it is."""
 
 
 class PlannedTarget(BaseModel):
@@ -107,11 +133,23 @@ class PlannedTarget(BaseModel):
     title: str
 
 
+class PlannedFrame(BaseModel):
+    """A call of another playbook, as it was planned: its name and the params that it was given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    playbook: str
+    params: dict[str, JsonValue]
+    item: JsonValue = None
+    """The entry of the call's ``for_each``."""
+
+
 class PlannedStep(BaseModel):
     """One step of a plan.
 
-    ``parameters`` are resolved; a value that an earlier step will give is shown as its expression and listed in
-    ``awaits``.
+    ``id`` is the full one: ``recover[1].restart`` is step ``restart`` of the playbook that ``recover`` calls for its
+    second entry. ``parameters`` are resolved; a value that an earlier step will give is shown as its expression and
+    listed in ``awaits``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -126,7 +164,17 @@ class PlannedStep(BaseModel):
     target: PlannedTarget | None = None
     permissions: tuple[str, ...] = ()
     undo: str = ""
+    undoable: bool = False
+    """Whether the change can be taken back at all."""
+    destructive: bool = False
+    """Whether it ends or cuts off what people or systems are using."""
     undo_after_seconds: float | None = None
+    restores: bool = False
+    """Whether the change is put back when the run is undone."""
+    item: JsonValue = None
+    """The entry of the step's ``for_each``."""
+    group: str = ""
+    """Steps in a row with the same group are done at the same time."""
 
 
 class Plan(BaseModel):
@@ -141,8 +189,12 @@ class Plan(BaseModel):
     mode_reason: str
     params: dict[str, JsonValue]
     steps: tuple[PlannedStep, ...]
+    frames: dict[str, PlannedFrame] = {}
+    """The calls by their full id."""
     verify: tuple[str, ...]
     verdicts: tuple[GuardVerdict, ...] = ()
+    refused_since: dict[str, datetime] = {}
+    """By guard that refuses now: since when, without a break."""
     document: dict[str, JsonValue]
     """The playbook itself, so that a later version of the file does not change a run that has begun."""
     context: dict[str, JsonValue]
@@ -162,6 +214,8 @@ class Approval:
     person: str
     decision: Literal["approve", "deny"]
     at: datetime
+    gate: str = ""
+    """What it is about: the start of the run, or the full id of one of its ``approve`` steps."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -187,11 +241,41 @@ class Run:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     cancel_requested_by: str | None = None
+    undo_forced_by: str | None = None
+    """The person who last had its changes taken back, whatever was paused or held; `save` leaves it alone."""
+    undo_forced_at: datetime | None = None
     verify_until: datetime | None = None
     holding_since: datetime | None = None
     next_check_at: datetime | None = None
+    resume_at: datetime | None = None
+    """When a ``wait`` step is over."""
+    gate: str = ""
+    """The full id of the ``approve`` step that it stands at; empty before its start."""
+    gate_question: str = ""
+    """What people are asked there."""
     fence: int = 0
     approvals: tuple[Approval, ...] = ()
+
+    def move(self, to: RunStatus, reason: str, *, at: datetime) -> None:
+        """Change the status, with why. Raises ConflictError when the state machine has no such transition."""
+        if to not in RUN_MOVES.get(self.status, ()):
+            raise ConflictError(f"run {self.id} is {self.status}: it cannot become {to}")
+        self.status, self.reason = to, reason
+        if to is RunStatus.RUNNING:
+            self.started_at = self.started_at or at
+        if to.is_ended:
+            self.ended_at = at
+        if to not in WAITING:
+            self.ask_again_at = self.expires_at = None
+        if to is not RunStatus.VERIFYING:
+            self.verify_until = self.next_check_at = None
+        if to is not RunStatus.RUNNING:
+            self.resume_at = None
+
+    @property
+    def approvers(self) -> frozenset[str]:
+        """Who has agreed to what it stands at now."""
+        return frozenset(a.person for a in self.approvals if a.decision == "approve" and a.gate == self.gate)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -214,3 +298,15 @@ class Step:
     ended_at: datetime | None = None
     undo_at: datetime | None = None
     undone: str | None = None
+
+    def move(self, to: StepStatus, *, at: datetime) -> None:
+        """Change the status. Raises ConflictError when the state machine has no such transition."""
+        if to not in STEP_MOVES.get(self.status, ()):
+            raise ConflictError(f"step {self.step_id} is {self.status}: it cannot become {to}")
+        self.status = to
+        if to is StepStatus.SKIPPED:
+            self.ended_at = at
+            return
+        self.started_at = self.started_at or at
+        if to is not StepStatus.STARTED:
+            self.ended_at = at

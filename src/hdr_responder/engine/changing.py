@@ -23,7 +23,7 @@ from hdr_responder.actions.contract import (
     State,
     StepContext,
 )
-from hdr_responder.documents.playbooks import CompiledStep
+from hdr_responder.documents.compiled import CompiledStep
 from hdr_responder.domain.runs import Run, Step, StepStatus
 from hdr_responder.engine.workbench import Workbench
 from hdr_responder.errors import FencedError, PermanentError, TemporaryError

@@ -1,4 +1,4 @@
-"""The executor: runs the steps of a started run, one at a time, so that nothing is done twice and nothing unrecorded.
+"""The executor: takes a started run up and brings it as far as it goes, so that nothing is done twice or unrecorded.
 
 A worker holds the run by a lease with a fencing token. For each change: rehearse; commit "started"; raise the fence on
 the target; commit what was captured; act once; commit the outcome with its timeline entry. A worker that takes over
@@ -9,33 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import structlog
-from pydantic import JsonValue
 
-from hdr_responder.actions.contract import Parameters, Read, Result, StepContext
-from hdr_responder.documents.playbooks import CompiledStep
+from hdr_responder.documents.compiled import frame_of
+from hdr_responder.documents.playbook_document import ActionStep, CallStep
 from hdr_responder.domain.durations import format_duration
 from hdr_responder.domain.ports.store import Job
-from hdr_responder.domain.runs import GuardVerdict, Run, RunStatus, Step, StepStatus, Verification
+from hdr_responder.domain.runs import Run, RunStatus, Step, StepStatus, Verification
 from hdr_responder.domain.timeline import EntryKind
-from hdr_responder.engine.changing import Change, Changer, Outcome, Sleep, limited
+from hdr_responder.engine.changing import Sleep
 from hdr_responder.engine.frozen import FrozenRun
-from hdr_responder.engine.holding import Holding
 from hdr_responder.engine.lease import LeaseSettings, held
-from hdr_responder.engine.telling import Telling
+from hdr_responder.engine.stepping import NO_LONGER_NEEDED, Interruptions, RunStoppedError, Stepping
 from hdr_responder.engine.workbench import UnrecordedError, Workbench
-from hdr_responder.errors import ConfigError, FencedError, HdrError, TemporaryError
+from hdr_responder.errors import ConfigError, FencedError
 
 log = structlog.get_logger(__name__)
 
 MAX_TAKEN = 30
-"""How often a run may be taken up, by takeovers and after pauses, before a person has to look."""
-
-
-class RunStoppedError(HdrError):
-    """The run does not go on now; the reason is already recorded."""
+"""How often a run may be taken up beyond once a step, by takeovers and after pauses, before a person has to look."""
+_OPEN = frozenset({StepStatus.PENDING, StepStatus.STARTED})
+_BAD = frozenset({StepStatus.FAILED, StepStatus.AMBIGUOUS})
 
 
 class Executor:
@@ -45,21 +41,24 @@ class Executor:
         self._bench = bench
         self._lease = lease or LeaseSettings()
         self._sleep = sleep
-        self._holding = Holding(escalation=bench.escalation, measures=bench.measures)
         self.draining = asyncio.Event()
-        """Set on shutdown: the running step finishes, the rest is handed over."""
+        """Set on shutdown: a change that is under way finishes, the rest is handed over."""
 
     async def run(self, run_id: uuid.UUID) -> None:
-        """Take the run if nobody holds it, and bring it as far as it goes."""
+        """Take the run if nobody holds it and it does not wait, and bring it as far as it goes."""
         bench = self._bench
         async with bench.store.transaction() as tx:
+            waiting = await tx.runs.get(run_id)
+            if _waits(waiting, bench):
+                return
             fence = await tx.runs.lease(run_id, bench.owner, self._lease.duration)
             if fence is None:
                 return
             run = await tx.runs.get(run_id)
+        interruptions = Interruptions(draining=self.draining)
         with structlog.contextvars.bound_contextvars(run=str(run_id), incident=f"INC-{run.incident_id}"):
             try:
-                await held(self._work(run), run, bench, self._lease)
+                await held(self._work(run, interruptions), run, bench, self._lease, interruptions.cancelled)
             except (FencedError, UnrecordedError) as error:
                 # Whoever holds the lease next observes what was begun; the sweep finds the run when the lease is over.
                 log.warning("run_lost", reason=str(error))
@@ -67,11 +66,11 @@ class Executor:
             except RunStoppedError as stopped:
                 log.info("run_stopped", reason=str(stopped))
             async with bench.store.transaction() as tx:
-                if self.draining.is_set() and run.status is RunStatus.RUNNING:
+                if self.draining.is_set() and run.status is RunStatus.RUNNING and not _waits(run, bench):
                     await tx.wake(Job.RUN, [str(run_id)])
                 await tx.runs.release_lease(run_id, bench.owner, fence)
 
-    async def _work(self, run: Run) -> None:
+    async def _work(self, run: Run, interruptions: Interruptions) -> None:
         if run.status is not RunStatus.RUNNING:
             return
         try:
@@ -81,157 +80,60 @@ class Executor:
                 return await self._bench.end(told, run, RunStatus.FAILED, str(error))
         async with self._bench.recording() as tx:
             steps = await tx.runs.steps(run.id)
-        begun = any(s.status is StepStatus.STARTED for s in steps)
-        if run.fence > MAX_TAKEN:
-            async with self._bench.telling(run) as told:
-                status = RunStatus.AMBIGUOUS if begun else RunStatus.FAILED
-                return await self._bench.end(told, run, status, f"no worker could finish it, {MAX_TAKEN} have tried")
-        if run.fence > 1 and begun:
-            await self._tell_takeover(run)
-        for step in steps:
-            if step.status in {StepStatus.PENDING, StepStatus.STARTED}:
-                await self._step(run, frozen, steps, step)
-            if step.status in {StepStatus.FAILED, StepStatus.AMBIGUOUS} and not await self._goes_on(
-                run, frozen, steps, step
-            ):
-                return
-        await self._finish(run, frozen)
+        if await self._taken_too_often(run, frozen, steps):
+            return
+        stepping = Stepping(self._bench, frozen, steps, interruptions, self._sleep)
+        for batch in _batches(steps, frozen):
+            if any(step.status in _OPEN for step in batch):
+                await _together(stepping, batch)
+            for step in batch:
+                if step.status in _BAD and not await self._goes_on(run, frozen, steps, step, stepping):
+                    return
+        await self._finish(run, frozen, steps)
+
+    async def _taken_too_often(self, run: Run, frozen: FrozenRun, steps: list[Step]) -> bool:
+        """Tell people that the run was taken over; end it when that has happened too often."""
+        begun = any(s.status is StepStatus.STARTED and frozen.planned(s.step_id).mutates for s in steps)
+        if run.fence <= MAX_TAKEN + len(steps):
+            if run.fence > 1 and begun:
+                await self._tell_takeover(run)
+            return False
+        async with self._bench.telling(run) as told:
+            status = RunStatus.AMBIGUOUS if begun else RunStatus.FAILED
+            await self._bench.end(told, run, status, f"no worker could finish it, {run.fence - 1} have tried")
+        return True
 
     async def _tell_takeover(self, run: Run) -> None:
         async with self._bench.telling(run) as told:
             text = f"Another worker took {run.playbook} over: what was started is observed before anything is done"
             told.ledger.entry(told.incident, EntryKind.TAKEN_OVER, text, run_id=run.id)
 
-    async def _step(self, run: Run, frozen: FrozenRun, steps: list[Step], step: Step) -> None:
-        compiled = frozen.playbook.step(step.step_id)
-        values = frozen.values(steps[: step.position])
-        ctx = self._bench.context(run, frozen, step.step_id)
-        try:
-            if step.status is StepStatus.PENDING:
-                await self._before(run, step)
-                if compiled.when is not None and not compiled.when.evaluate(values):
-                    skipped = Outcome(status=StepStatus.SKIPPED, error=f"not needed: {compiled.when.text}")
-                    return await self._record(run, compiled, step, skipped)
-            params = compiled.parameters(values)
-            step.parameters = params.model_dump(mode="json")
-            outcome = await self._act(run, compiled, step, ctx, params)
-        except (FencedError, RunStoppedError, UnrecordedError):
-            raise
-        except HdrError as error:
-            outcome = Outcome(status=StepStatus.FAILED, error=str(error))
-        except Exception as error:
-            log.exception("step_crashed", step=step.step_id)
-            outcome = Outcome(status=StepStatus.FAILED, error=f"unexpected {type(error).__name__}: {error}"[:500])
-        await self._record(run, compiled, step, outcome)
-
-    async def _act(self, run: Run, compiled: CompiledStep, step: Step, ctx: StepContext, params: Parameters) -> Outcome:
-        """Do the step, again after a failure that may pass, as often as its author allows."""
-        retry = compiled.model.retry
-        attempts = retry.attempts if retry else 1
-        for attempt in range(1, attempts + 1):
-            try:
-                if isinstance(compiled.action, Read):
-                    result = await limited(compiled, compiled.action.execute(ctx, params))
-                    return Outcome(status=StepStatus.SUCCEEDED, result=result)
-                return await self._change(Change(run=run, compiled=compiled, step=step, ctx=ctx, params=params))
-            except TemporaryError as error:
-                if retry is None or attempt == attempts:
-                    raise
-                log.warning("step_retried", step=step.step_id, attempt=attempt, error=str(error))
-            await self._sleep(retry.delay.total_seconds())
-            await self._before(run, step)
-        raise AssertionError("every attempt returns or raises")
-
-    async def _change(self, change: Change) -> Outcome:
-        """Change the target once. A step without ``state`` has never called `execute`."""
-        changer, step = Changer(self._bench, self._sleep), change.step
-        if step.status is StepStatus.PENDING:
-            await limited(change.compiled, change.mutation.dry_run(change.ctx, change.params))
-        elif step.state is not None:
-            settled = await changer.settled(change, step.state)
-            if settled is not None:
-                return settled
-        await self._before(change.run, step, starts=True)
-        return await changer.execute(change, await changer.prepare(change))
-
-    async def _before(self, run: Run, step: Step, *, starts: bool = False) -> None:
-        """Stop here when draining, cancelled or paused; else, where the step ``starts`` a change, commit that.
-
-        The pause switch is read under its share lock, so that after a pause returned nothing gets past here.
-        """
-        if self.draining.is_set():
-            raise RunStoppedError("handed over: this worker is shutting down")
-        async with self._bench.telling(run) as told:
-            pause = await told.tx.controls.pause_state()
-            if run.cancel_requested_by:
-                await self._cancel(told, run, step)
-            elif pause.engaged:
-                reason = f"automation is paused by {pause.by or 'somebody'}"
-                await self._holding.hold(told, run, [GuardVerdict(guard="pause", allowed=False, reason=reason)])
-            elif starts and step.status is StepStatus.PENDING:
-                await self._mark_started(told, run, step)
-        if run.status is not RunStatus.RUNNING:
-            raise RunStoppedError(run.reason)
-
-    async def _cancel(self, told: Telling, run: Run, step: Step) -> None:
-        why = f"cancelled by {run.cancel_requested_by}"
-        if step.status is StepStatus.STARTED:
-            step.status, step.ended_at, step.error = StepStatus.FAILED, told.ledger.now, f"not done: {why}"
-            await told.tx.runs.save_step(run, step)
-        await self._bench.end(told, run, RunStatus.CANCELLED, why)
-
-    async def _mark_started(self, told: Telling, run: Run, step: Step) -> None:
-        step.status, step.started_at = StepStatus.STARTED, told.ledger.now
-        await told.tx.runs.save_step(run, step)
-        title = next((s.target.title for s in run.plan.steps if s.id == step.step_id and s.target), "")
-        told.ledger.entry(
-            told.incident,
-            EntryKind.STEP_STARTED,
-            f"Step {step.step_id}: {step.action} on {title}",
-            run_id=run.id,
-            detail={"parameters": step.parameters},
-        )
-
-    async def _record(self, run: Run, compiled: CompiledStep, step: Step, outcome: Outcome) -> None:
-        """Commit a step's outcome with its timeline entry."""
-        result = _dump(outcome.result)
-        async with self._bench.telling(run) as told:
-            now, after = told.ledger.now, compiled.model.for_
-            step.status, step.result, step.error = outcome.status, result, outcome.error
-            step.started_at, step.ended_at = step.started_at or now, now
-            if after is not None and outcome.status is StepStatus.SUCCEEDED:
-                step.undo_at = now + after
-                told.ledger.wake(Job.UNDO, str(run.id), after=after)
-            await told.tx.runs.save_step(run, step)
-            said = "; ".join(part for part in (outcome.error, outcome.note, _told(result)) if part)
-            text = f"Step {step.step_id}: {step.status}" + (f" ({said})" if said else "")
-            detail: dict[str, JsonValue] = {"action": step.action}
-            if result:
-                detail["result"] = result
-            told.ledger.entry(told.incident, EntryKind.STEP_ENDED, text[:1000], run_id=run.id, detail=detail)
-            told.ledger.say(told.incident, text[:2000])
-        self._bench.measures.step_ended(step)
-
-    async def _goes_on(self, run: Run, frozen: FrozenRun, steps: list[Step], step: Step) -> bool:
-        """Decide after a failed step, as its ``on_error`` says."""
-        on_error = frozen.playbook.step(step.step_id).model.on_error
+    async def _goes_on(self, run: Run, frozen: FrozenRun, steps: list[Step], step: Step, stepping: Stepping) -> bool:
+        """Decide after a failed step, as its ``on_error`` and those of the calls around it say."""
+        on_error, path = _on_error(frozen, step.step_id)
         if step.status is StepStatus.FAILED and on_error == "continue":
+            rest = [s for s in steps if s.status is StepStatus.PENDING and s.step_id.startswith(f"{path}.")]
+            await stepping.skip(rest, f"step {step.step_id} failed")
             return True
         status = RunStatus.AMBIGUOUS if step.status is StepStatus.AMBIGUOUS else RunStatus.FAILED
         escalated = await self._bench.react(run, frozen, steps)
         async with self._bench.telling(run) as told:
             reason = f"step {step.step_id}: {step.error}"
-            await self._bench.end(told, run, status, reason, escalated=escalated)
+            await self._bench.end(told, run, status, reason, escalated=escalated, undo=on_error == "undo")
         return False
 
-    async def _finish(self, run: Run, frozen: FrozenRun) -> None:
+    async def _finish(self, run: Run, frozen: FrozenRun, steps: Sequence[Step]) -> None:
         verify = frozen.playbook.verify
         async with self._bench.telling(run) as told:
             if verify is None:
                 await self._bench.end(told, run, RunStatus.COMPLETED, "all steps done; it changes nothing")
                 return
-            run.status, run.verification = RunStatus.VERIFYING, Verification.PENDING
-            run.reason = "verifying that it helped"
+            if _came_to_nothing(frozen, steps):
+                why = "no longer needed: the alerts ended before anything was changed"
+                await self._bench.end(told, run, RunStatus.CANCELLED, why)
+                return
+            run.move(RunStatus.VERIFYING, "verifying that it helped", at=told.ledger.now)
+            run.verification = Verification.PENDING
             run.verify_until = told.ledger.now + verify.within
             run.next_check_at = told.ledger.now
             await told.tx.runs.save(run)
@@ -240,16 +142,46 @@ class Executor:
             told.ledger.wake(Job.VERIFY, str(run.id))
 
 
-def _told(result: Mapping[str, JsonValue] | None) -> str:
-    """Return a step's result in one line for people: its own summary, else its plain values."""
-    if not result:
-        return ""
-    summary = result.get("summary")
-    if isinstance(summary, str):
-        return summary
-    plain = {k: v for k, v in result.items() if isinstance(v, str | int | float) and v != ""}
-    return ", ".join(f"{k} {v}" for k, v in plain.items())
+def _waits(run: Run, bench: Workbench) -> bool:
+    """Tell whether the run is in a ``wait`` step whose time is not up; a cancelled one is taken up at once."""
+    return run.resume_at is not None and run.resume_at > bench.clock.now() and not run.cancel_requested_by
 
 
-def _dump(result: Result | None) -> dict[str, JsonValue] | None:
-    return result.model_dump(mode="json") if result is not None else None
+def _batches(steps: Sequence[Step], frozen: FrozenRun) -> list[list[Step]]:
+    """Return the steps in order, those that are done at the same time together."""
+    batches: list[list[Step]] = []
+    last = ""
+    for step in steps:
+        group = frozen.planned(step.step_id).group
+        place = f"{frame_of(step.step_id)}/{group}" if group else ""
+        if place and place == last:
+            batches[-1].append(step)
+        else:
+            batches.append([step])
+        last = place
+    return batches
+
+
+async def _together(stepping: Stepping, batch: Sequence[Step]) -> None:
+    """Do the open steps of a batch, and raise what the first of them raised once all have ended."""
+    done = await asyncio.gather(*(stepping.step(s) for s in batch if s.status in _OPEN), return_exceptions=True)
+    for result in done:
+        if isinstance(result, BaseException):
+            raise result
+
+
+def _on_error(frozen: FrozenRun, full_id: str) -> tuple[str, str]:
+    """Return what is done after a failed step, and the full id of the step or call that says so."""
+    path = full_id
+    while True:
+        model = frozen.playbook.find(path).model
+        said = model.on_error if isinstance(model, ActionStep | CallStep) else "fail"
+        if said != "fail" or not frame_of(path):
+            return said, path
+        path = frame_of(path)
+
+
+def _came_to_nothing(frozen: FrozenRun, steps: Sequence[Step]) -> bool:
+    """Tell whether steps were left out because the alerts had ended, before anything was changed."""
+    changed = any(s.status is StepStatus.SUCCEEDED and frozen.planned(s.step_id).mutates for s in steps)
+    return not changed and any(s.status is StepStatus.SKIPPED and s.error == NO_LONGER_NEEDED for s in steps)

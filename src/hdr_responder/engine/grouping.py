@@ -10,14 +10,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from hdr_responder.documents.services import ServiceCatalogue
 from hdr_responder.documents.triage import Triage
-from hdr_responder.domain.alerts import AlertStatus, Occurrence
+from hdr_responder.domain.alerts import AlertStatus, Occurrence, correlation
 from hdr_responder.domain.incidents import Incident, IncidentKey, IncidentStatus, TriageDecision
 
 _TITLE_MAX = 200
 _NAME_MAX = 253
+_PLACEMENTS = 4096
 CLUSTER_LABEL = "cluster"
 
 
@@ -46,22 +48,30 @@ class Placement:
 
 
 class Placer:
-    """Names the incident of an occurrence from the catalogue and the triage rules."""
+    """Names the incident of an occurrence from the catalogue and the triage rules.
+
+    Most messages repeat labels that were placed before, so placements are remembered by source and labels, which are
+    all that they depend on.
+    """
 
     def __init__(self, services: ServiceCatalogue, triage: Triage) -> None:
         self._services = services
         self._triage = triage
+        self._placed = lru_cache(_PLACEMENTS)(self._place)
 
     def place(self, occurrence: Occurrence) -> Placement:
         """Return where the occurrence belongs; a service that the catalogue does not know never merges with others."""
-        labels = occurrence.labels
+        return self._placed(occurrence.source, tuple(occurrence.labels.items()))
+
+    def _place(self, source: str, items: tuple[tuple[str, str], ...]) -> Placement:
+        labels = dict(items)
         decision = self._triage.decide(labels)
         service = self._services.identify(labels)
         key = IncidentKey(
             cluster=labels.get(CLUSTER_LABEL, "")[:_NAME_MAX],
             service=service.name if service else self._named(labels)[:_NAME_MAX],
             problem=decision.problem[:_NAME_MAX],
-            discriminator="" if service else occurrence.correlation,
+            discriminator="" if service else correlation(source, labels),
         )
         return Placement(key=key, decision=decision, service_known=service is not None)
 

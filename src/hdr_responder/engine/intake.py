@@ -80,9 +80,14 @@ class Intake:
         settings: IntakeSettings,
         measures: Measures,
         give_way: Callable[[], Awaitable[None]],
+        read: Callable[[Delivery], ParsedDelivery] = parse,
     ) -> None:
-        """``give_way`` returns when receiving leaves room, after a bounded time in any case."""
+        """``give_way`` returns when receiving leaves room, after a bounded time in any case.
+
+        ``read`` reads a delivery; whoever has read it before can give what it read.
+        """
         self._give_way = give_way
+        self._read = read
         self._store = store
         self._documents = documents
         self._placer = Placer(documents.services, documents.triage)
@@ -155,7 +160,7 @@ class Intake:
             self._measures.incident_resolved(incident)
 
     async def _load(self, tx: Transaction, deliveries: list[Delivery], answers: Mapping[EventKey, Presence]) -> _Batch:
-        parsed = _before_fires_again([(d, parse(d)) for d in deliveries])
+        parsed = _before_fires_again([(d, self._read(d)) for d in deliveries])
         batch = _Batch(deliveries=[d for d, _ in parsed], parsed=parsed, histories={})
         events = [e for _, p in parsed for e in p.events if not self._is_watchdog(e, batch)]
         if events:

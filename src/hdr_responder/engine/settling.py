@@ -8,12 +8,9 @@ from datetime import datetime
 from hdr_responder.domain.incidents import Incident, IncidentStatus
 from hdr_responder.domain.notifications import NotificationKind
 from hdr_responder.domain.ports.store import Job, Transaction
-from hdr_responder.domain.runs import RunStatus
+from hdr_responder.domain.runs import Run
 from hdr_responder.domain.timeline import EntryKind
 from hdr_responder.engine.ledger import Ledger
-
-HELD_READ = 200
-"""How many held runs are looked at when targets are given back; the others ask again by the clock."""
 
 
 def resolve_by_alerts(incident: Incident, ledger: Ledger, *, at: datetime) -> None:
@@ -27,7 +24,24 @@ def resolve_by_alerts(incident: Incident, ledger: Ledger, *, at: datetime) -> No
 
 async def give_back_targets(tx: Transaction, ledger: Ledger, run_id: uuid.UUID) -> None:
     """Give a run's targets back and ask the runs that waited for them."""
-    await tx.runs.release_targets(run_id)
-    for held in await tx.runs.in_status((RunStatus.HELD,), HELD_READ):
-        if held.id != run_id and any(v.guard == "target" for v in held.plan.verdicts):
-            ledger.wake(Job.START, str(held.id))
+    for waiting in await tx.runs.release_targets(run_id):
+        ledger.wake(Job.START, str(waiting))
+
+
+async def let_go(tx: Transaction, ledger: Ledger, run: Run, *, undo: bool = False) -> None:
+    """Give the targets of a run back that did not get through, after its changes where they are to be taken back.
+
+    They are when its playbook says so (``undo: on_failure``) or the failed step does (``undo``); the undo job does the
+    work and gives the targets back at its end.
+    """
+    if run.started_at is not None and (undo or run.plan.document.get("undo") == "on_failure"):
+        restores = {s.id for s in run.plan.steps if s.restores}
+        steps = await tx.runs.steps(run.id)
+        changed = [s for s in steps if s.step_id in restores and s.state is not None and not s.undone]
+        for step in changed:
+            step.undo_at = ledger.now
+            await tx.runs.save_step(run, step)
+        if changed:
+            ledger.wake(Job.UNDO, str(run.id))
+            return
+    await give_back_targets(tx, ledger, run.id)

@@ -7,16 +7,17 @@ again when its cause ends, and given to a person when that takes too long.
 
 from __future__ import annotations
 
+import contextlib
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
 from hdr_responder.documents.catalogue import Documents
-from hdr_responder.documents.playbook_document import Playbook
 from hdr_responder.documents.playbooks import CompiledPlaybook
 from hdr_responder.domain.alerts import Occurrence, Presence
 from hdr_responder.domain.clock import Clock, NewId
+from hdr_responder.domain.guards import Allowances
 from hdr_responder.domain.matchers import parse_matcher_set
 from hdr_responder.domain.ports.store import Job, Store
 from hdr_responder.domain.runs import WAITING, GuardVerdict, Mode, Run, RunStatus, Step, Trigger
@@ -24,13 +25,15 @@ from hdr_responder.domain.survey import Survey
 from hdr_responder.domain.timeline import EntryKind
 from hdr_responder.engine import guards
 from hdr_responder.engine.escalation import Escalation
+from hdr_responder.engine.gates import approval_rule, frozen_match, guard_rules, stops_when_resolved
 from hdr_responder.engine.holding import MAX_HELD, Holding
 from hdr_responder.engine.ledger import Lanes
 from hdr_responder.engine.measures import Measures
 from hdr_responder.engine.planner import PlanError, Planner
-from hdr_responder.engine.settling import give_back_targets
+from hdr_responder.engine.settling import let_go
+from hdr_responder.engine.surveyor import Outlook
 from hdr_responder.engine.telling import Telling, telling
-from hdr_responder.errors import TemporaryError
+from hdr_responder.errors import ConflictError, TemporaryError
 
 log = structlog.get_logger(__name__)
 
@@ -53,20 +56,24 @@ class Starter:
         planner: Planner,
         escalation: Escalation,
         ask: AskAlertmanager,
+        surveyor: Outlook,
         clock: Clock,
         new_id: NewId,
         lanes: Lanes,
         measures: Measures,
+        allowances: Allowances,
     ) -> None:
         self._store = store
         self._documents = documents
         self._planner = planner
         self._escalation = escalation
         self._ask = ask
+        self._surveyor = surveyor
         self._clock = clock
         self._new_id = new_id
         self._lanes = lanes
         self._measures = measures
+        self._allowances = allowances
         self._holding = Holding(escalation=escalation, measures=measures)
 
     async def plan_incident(self, incident_id: int) -> None:
@@ -84,41 +91,54 @@ class Starter:
             run = await tx.runs.get(run_id)
             if run.status not in WAITING:
                 return
+            incident, steps = await tx.incidents.get(run.incident_id), await tx.runs.steps(run_id)
             alerts = await tx.alerts.of_incident(run.incident_id, firing_only=True, limit=ALERTS_READ)
         presence = await self._presence(run, alerts)
+        survey = await self._surveyor.survey(run, steps, incident, presence)
         try:
             async with telling(self._store, self._lanes, self._clock, run.incident_id) as told:
-                await self._ask_and_start(told, await told.tx.runs.get(run_id, lock=True), presence)
+                await self._ask_and_start(told, await told.tx.runs.get(run_id, lock=True), survey)
         except TemporaryError:
             raise
         except Exception as error:
             log.exception("run_not_started", run=str(run_id), incident=f"INC-{run.incident_id}")
             await self._hold_unread(run, error)
 
-    async def request(self, incident_id: int, playbook_name: str, *, by: str) -> Run:
-        """Plan and start a run that a person asks for. Raises PlanError, and NotFoundError for an unknown playbook."""
+    async def request(
+        self, incident_id: int, playbook_name: str, *, by: str, given: Mapping[str, object] | None = None
+    ) -> Run:
+        """Plan and start a run that a person asks for.
+
+        Raises PlanError, NotFoundError for an unknown playbook, ConflictError for one that people may not start,
+        InvalidInputError naming a param of ``given`` that is unknown, missing or wrong.
+        """
         playbook = self._documents.playbook(playbook_name)
+        if playbook.matchers is None and not playbook.model.manual:
+            raise ConflictError(f"people cannot start {playbook.name}: it has no match and does not say manual: true")
         async with telling(self._store, self._lanes, self._clock, incident_id) as told:
             alerts = await told.tx.alerts.of_incident(incident_id, firing_only=True, limit=ALERTS_READ)
-            run = await self._write(told, playbook, alerts, requested_by=by)
+            run = await self._write(told, playbook, alerts, trigger=Trigger.PERSON, requested_by=by, given=given or {})
             assert run is not None, "a requested run is never a duplicate"
-            await self._ask_and_start(told, run, Presence.UNKNOWN)
-        return run
+        # What cannot be asked just now is asked again: the run is due from the beginning, and the sweep finds it.
+        with contextlib.suppress(TemporaryError):
+            await self.start_run(run.id)
+        async with self._store.transaction() as tx:
+            return await tx.runs.get(run.id)
 
-    async def _ask_and_start(self, told: Telling, run: Run, presence: Presence) -> None:
+    async def begin(self, told: Telling, playbook: CompiledPlaybook) -> Run | None:
+        """Plan a run that the clock asks for; None when it cannot be planned, which a person is told."""
+        return await self._begin(told, playbook, [], Trigger.SCHEDULE)
+
+    async def _ask_and_start(self, told: Telling, run: Run, survey: Survey) -> None:
         """Ask every guard on facts read under locks; start the run, hold it, or end it."""
-        if run.status not in WAITING:
+        if run.status not in WAITING or await self._ends_unasked(told, run, survey):
             return
-        if Mode.OBSERVE in {run.mode, self._planner.cap}:
-            if run.started_at is not None:
-                return await self._no_longer_needed(told, run, "the environment allows no more than observing now")
-            return await self._observed(told, run)
-        if run.expires_at is not None and run.expires_at <= told.ledger.now and told.incident.status.is_open:
-            return await self._expire(told, run)
-        refused = await self._refusals(told, run, presence)
-        over = next((v for v in refused if guards.is_over(v)), None)
-        if over is not None:
-            return await self._no_longer_needed(told, run, over.reason)
+        refused = await self._refusals(told, run, survey)
+        if run.started_at is not None and any(guards.is_over(v) for v in refused):
+            # Midway either the worker leaves out what is no longer needed, or the playbook wants it finished.
+            refused = [] if stops_when_resolved(run) else [v for v in refused if v.guard not in guards.OF_THE_ALERT]
+        if await self._end_by(told, run, refused):
+            return
         if not refused and not await told.tx.runs.lock_targets(run.id, [t.key for t in run.plan.targets]):
             again = told.ledger.now + guards.ASK_AGAIN
             reason = "another run took the target just now"
@@ -127,16 +147,44 @@ class Starter:
             return await self._holding.hold(told, run, refused)
         await self._start(told, run)
 
-    async def _refusals(self, told: Telling, run: Run, presence: Presence) -> list[GuardVerdict]:
-        now = told.ledger.now
+    async def _ends_unasked(self, told: Telling, run: Run, survey: Survey) -> bool:
+        """End a run that the environment does not allow, or whose time to wait is over; tell whether."""
+        if Mode.OBSERVE in {run.mode, self._planner.cap}:
+            if run.started_at is None:
+                await self._observed(told, run, survey)
+            else:
+                await self._no_longer_needed(told, run, "the environment allows no more than observing now")
+            return True
+        needed = told.incident.status.is_open or run.started_at is not None
+        if run.expires_at is not None and run.expires_at <= told.ledger.now and needed:
+            await self._expire(told, run)
+            return True
+        return False
+
+    async def _end_by(self, told: Telling, run: Run, refused: Sequence[GuardVerdict]) -> bool:
+        """End a run that is no longer needed, or that has waited long enough for what it stands on; tell whether."""
+        over = next((v for v in refused if guards.is_over(v)), None)
+        late = next((v for v in refused if guards.has_waited_enough(v)), None)
+        if over is not None:
+            await self._no_longer_needed(told, run, over.reason)
+        elif late is not None:
+            run.reason = f"{late.guard}: {late.reason}"
+            await self._expire(told, run)
+        return over is not None or late is not None
+
+    async def _refusals(self, told: Telling, run: Run, survey: Survey) -> list[GuardVerdict]:
+        rules = guard_rules(run)
+        asked = guards.counted(run, rules, self._allowances)
         question = guards.Question(
             run=run,
             incident=told.incident,
-            rules=Playbook.model_validate(run.plan.document).guards,
-            facts=await told.tx.runs.facts(run, now=now, since=now - guards.STARTS_SEEN_FOR),
+            rules=rules,
+            facts=await told.tx.runs.facts(run, asked, now=told.ledger.now),
             cap=self._planner.cap,
-            survey=Survey(presence=presence),
+            survey=survey,
             calendar=self._documents.calendar,
+            environment=self._planner.environment,
+            gate=approval_rule(run) if run.gate else None,
         )
         return [v for v in guards.ask(question) if not v.allowed]
 
@@ -152,17 +200,22 @@ class Starter:
         if chosen is None:
             return ledger.entry(incident, EntryKind.NOT_PLANNED, "Nothing is automated: no playbook matches its alerts")
         playbook, alert = chosen
-        ordered = [alert, *(a for a in alerts if a is not alert)]
+        await self._begin(told, playbook, [alert, *(a for a in alerts if a is not alert)], Trigger.ALERT)
+
+    async def _begin(
+        self, told: Telling, playbook: CompiledPlaybook, alerts: list[Occurrence], trigger: Trigger
+    ) -> Run | None:
+        incident, ledger = told.incident, told.ledger
         try:
-            run = await self._write(told, playbook, ordered, requested_by=None)
+            run = await self._write(told, playbook, alerts, trigger=trigger)
         except PlanError as error:
             log.warning("plan_failed", incident=incident.ref, playbook=playbook.name, error=str(error))
             ledger.entry(incident, EntryKind.NOT_PLANNED, f"Cannot be planned: {error}"[:1000])
-            return self._escalation.escalate(incident, ledger, f"{playbook.name} cannot be planned: {error}"[:1000])
-        if run is not None and run.mode is Mode.OBSERVE:
-            await self._observed(told, run)
-        elif run is not None:
+            self._escalation.escalate(incident, ledger, f"{playbook.name} cannot be planned: {error}"[:1000])
+            return None
+        if run is not None:
             ledger.wake(Job.START, str(run.id))
+        return run
 
     async def _write(
         self,
@@ -170,11 +223,13 @@ class Starter:
         playbook: CompiledPlaybook,
         alerts: list[Occurrence],
         *,
-        requested_by: str | None,
+        trigger: Trigger,
+        requested_by: str | None = None,
+        given: Mapping[str, object] | None = None,
     ) -> Run | None:
         """Write plan and run down; None when automation already ran this playbook in this episode."""
         now, incident = told.ledger.now, told.incident
-        plan = self._planner.plan(playbook, incident, alerts)
+        plan = self._planner.plan(playbook, incident, alerts, given)
         approve = plan.mode is Mode.APPROVE
         run = Run(
             id=self._new_id(),
@@ -186,7 +241,7 @@ class Starter:
             plan=plan,
             created_at=now,
             reason="planned; the guards are being asked",
-            trigger=Trigger.PERSON if requested_by else Trigger.ALERT,
+            trigger=trigger,
             requested_by=requested_by,
             ask_again_at=now,
             expires_at=now + (playbook.model.guards.approval.expires if approve else MAX_HELD),
@@ -204,24 +259,22 @@ class Starter:
         )
         return run
 
-    async def _observed(self, told: Telling, run: Run) -> None:
+    async def _observed(self, told: Telling, run: Run, survey: Survey) -> None:
         """Write down what would have been done, and what would have kept it from being done."""
-        refused = [v for v in await self._refusals(told, run, Presence.UNKNOWN) if v.guard != "staleness"]
+        refused = [v for v in await self._refusals(told, run, survey) if v.guard != "staleness"]
         run.plan = run.plan.model_copy(update={"verdicts": tuple(refused)})
-        run.status, run.ended_at, run.expires_at = RunStatus.OBSERVED, told.ledger.now, None
-        run.ask_again_at = None
         would = " -> ".join(f"{s.action}({s.target.title})" if s.target else s.action for s in run.plan.steps)
         but = f"; but {refused[0].guard}: {refused[0].reason}" if refused else ""
         why = run.plan.mode_reason if run.mode is Mode.OBSERVE else "the environment allows no more now"
-        run.reason = f"observed only ({why})"
+        run.move(RunStatus.OBSERVED, f"observed only ({why})", at=told.ledger.now)
         await told.tx.runs.save(run)
         text = f"Would have run {run.playbook}: {would}{but}"
         told.ledger.entry(told.incident, EntryKind.OBSERVED, text[:1000], run_id=run.id)
 
     async def _start(self, told: Telling, run: Run) -> None:
         verb = "goes on" if run.started_at else "started"
-        run.status, run.started_at, run.reason = RunStatus.RUNNING, run.started_at or told.ledger.now, ""
-        run.ask_again_at = run.expires_at = None
+        run.move(RunStatus.RUNNING, "", at=told.ledger.now)
+        run.plan = run.plan.model_copy(update={"refused_since": {}})
         await told.tx.runs.save(run)
         targets = ", ".join(t.title for t in run.plan.targets) or "nothing (it only reads)"
         text = f"{run.playbook} {verb} on {targets}"
@@ -243,19 +296,17 @@ class Starter:
     async def _end_waiting(self, told: Telling) -> None:
         for run in await told.tx.runs.of_incident(told.incident.id):
             if run.status in WAITING:
-                locked = await told.tx.runs.get(run.id, lock=True)
-                await self._ask_and_start(told, locked, Presence.UNKNOWN)
+                told.ledger.wake(Job.START, str(run.id))
 
     async def _end(self, told: Telling, run: Run, status: RunStatus, reason: str) -> None:
-        run.status, run.reason, run.ended_at = status, reason, told.ledger.now
-        run.ask_again_at = run.expires_at = None
+        run.move(status, reason, at=told.ledger.now)
         await told.tx.runs.save(run)
-        await give_back_targets(told.tx, told.ledger, run.id)
+        await let_go(told.tx, told.ledger, run)
         self._measures.run_ended(run)
 
     async def _presence(self, run: Run, alerts: Sequence[Occurrence]) -> Presence:
         """Ask about the alerts that the run is for, its own first; one that fires is enough, else the worst counts."""
-        match = parse_matcher_set(Playbook.model_validate(run.plan.document).match or ())
+        match = parse_matcher_set(frozen_match(run))
         planned = run.plan.context.get("alert")
         own = planned.get("fingerprint") if isinstance(planned, dict) else None
         meant = sorted((a for a in alerts if match.matches(a.labels)), key=lambda a: a.fingerprint != own)

@@ -1,11 +1,13 @@
 """The undoer: takes temporary changes back when their time is up, and those of a run that did not help.
 
 Undo touches only what still holds what we wrote; what somebody changed since is left alone and a person decides. It
-may be repeated safely, so a crash in between costs nothing. Pause and hold keep it waiting as they do everything else.
+may be repeated safely, so a crash in between costs nothing. Pause and hold keep it waiting as they do everything else,
+unless a person forces it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -13,22 +15,21 @@ from datetime import datetime, timedelta
 import structlog
 
 from hdr_responder.actions.contract import Undone
-from hdr_responder.documents.playbooks import CompiledStep
+from hdr_responder.documents.compiled import CompiledStep
 from hdr_responder.domain.durations import format_duration
 from hdr_responder.domain.ports.store import Job, Transaction
 from hdr_responder.domain.runs import Run, RunStatus, Step
 from hdr_responder.domain.timeline import EntryKind
 from hdr_responder.engine.changing import limited
 from hdr_responder.engine.frozen import FrozenRun
-from hdr_responder.engine.guards import STARTS_SEEN_FOR
+from hdr_responder.engine.lease import LeaseSettings, held
 from hdr_responder.engine.settling import give_back_targets
 from hdr_responder.engine.telling import Telling
-from hdr_responder.engine.workbench import Workbench
+from hdr_responder.engine.workbench import UnrecordedError, Workbench
 from hdr_responder.errors import AmbiguousError, ConfigError, FencedError, HdrError, TemporaryError
 
 log = structlog.get_logger(__name__)
 
-LEASE = timedelta(seconds=60)
 AGAIN = timedelta(seconds=30)
 GIVE_UP_AFTER = timedelta(hours=1)
 """How long a target that does not answer is tried before a person has to take the change back."""
@@ -37,8 +38,9 @@ GIVE_UP_AFTER = timedelta(hours=1)
 class Undoer:
     """Undoes what is due."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, bench: Workbench, lease: LeaseSettings | None = None) -> None:
         self._bench = bench
+        self._lease = lease or LeaseSettings()
 
     async def undo(self, run_id: uuid.UUID) -> None:
         """Undo the run's due changes in reverse order, unless it is paused or held or the target is taken."""
@@ -50,8 +52,8 @@ class Undoer:
             run, steps = await tx.runs.get(run_id), await tx.runs.steps(run_id)
         with structlog.contextvars.bound_contextvars(run=str(run_id), incident=f"INC-{run.incident_id}"):
             try:
-                await self._undo_due(run, steps)
-            except FencedError as error:
+                await held(self._undo_due(run, steps), run, bench, self._lease, asyncio.Event())
+            except (FencedError, UnrecordedError) as error:
                 log.warning("undo_lost", reason=str(error))
                 return
             async with bench.store.transaction() as tx:
@@ -72,12 +74,12 @@ class Undoer:
         if not await tx.runs.lock_targets(run_id, [t.key for t in run.plan.targets]):
             await tx.wake(Job.UNDO, [str(run_id)], AGAIN)
             return None
-        return await tx.runs.lease(run_id, self._bench.owner, LEASE)
+        return await tx.runs.lease(run_id, self._bench.owner, self._lease.duration)
 
     async def _forbidden(self, tx: Transaction, run: Run) -> bool:
-        now = self._bench.clock.now()
-        facts = await tx.runs.facts(run, now=now, since=now - STARTS_SEEN_FOR)
-        return facts.pause.engaged or (facts.hold is not None and facts.hold.until > now)
+        """Tell whether a switch keeps it waiting; a person who forces the undo passes them all."""
+        switches = await tx.runs.switches(run, now=self._bench.clock.now())
+        return run.undo_forced_by is None and (switches.pause.engaged or switches.hold is not None)
 
     async def _undo_due(self, run: Run, steps: list[Step]) -> None:
         due = [s for s in reversed(steps) if _is_due(s, self._bench.clock.now())]
@@ -88,20 +90,14 @@ class Undoer:
                 await self._record(run, steps, step, f"failed: {error}", escalate=True)
             return
         for step in due:
-            compiled = frozen.playbook.step(step.step_id)
-            if not await self._may_begin(run, compiled):
+            if not await self._may_begin(run):
                 return
             await self._undo_step(run, frozen, steps, step)
 
-    async def _may_begin(self, run: Run, compiled: CompiledStep) -> bool:
-        """Keep the lease for as long as this step may take; False when it is paused or held meanwhile."""
-        async with self._bench.store.transaction() as tx:
-            if await self._forbidden(tx, run):
-                return False
-            lasts = LEASE + 2 * compiled.timeout
-            if not await tx.runs.renew(run.id, self._bench.owner, run.fence, lasts):
-                raise FencedError(f"run {run.id}: the lease was lost")
-        return True
+    async def _may_begin(self, run: Run) -> bool:
+        """Tell whether the next step may be undone: not when automation was paused or held meanwhile."""
+        async with self._bench.recording() as tx:
+            return not await self._forbidden(tx, run)
 
     async def _undo_step(self, run: Run, frozen: FrozenRun, steps: Sequence[Step], step: Step) -> None:
         compiled = frozen.playbook.step(step.step_id)
@@ -110,7 +106,6 @@ class Undoer:
         ctx = self._bench.context(run, frozen, step.step_id)
         try:
             params = compiled.action.parameters.model_validate(step.parameters)
-            await limited(compiled, compiled.mutation.claim(ctx, params))
             undone = await limited(compiled, compiled.mutation.undo(ctx, params, step.state))
         except FencedError:
             raise
@@ -171,6 +166,8 @@ def _is_due(step: Step, now: datetime) -> bool:
 def _first_due(run: Run, step: Step, compiled: CompiledStep) -> datetime:
     """Return when the change was first to be taken back."""
     assert run.ended_at is not None
+    if run.undo_forced_at is not None:
+        return run.undo_forced_at
     after = compiled.model.for_
     if run.status is RunStatus.FAILED or after is None or step.ended_at is None:
         return run.ended_at

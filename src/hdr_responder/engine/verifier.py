@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from hdr_responder.actions.contract import StepContext, Verdict
-from hdr_responder.documents.playbooks import CompiledCheck, CompiledVerify
+from hdr_responder.documents.compiled import CompiledCheck, CompiledVerify
 from hdr_responder.domain.durations import format_duration
 from hdr_responder.domain.ports.store import Job
 from hdr_responder.domain.runs import Run, RunStatus, Step, Verification

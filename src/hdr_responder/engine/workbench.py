@@ -24,9 +24,9 @@ from hdr_responder.engine.evidence import IncidentEvidence
 from hdr_responder.engine.frozen import FrozenRun
 from hdr_responder.engine.ledger import Lanes
 from hdr_responder.engine.measures import Measures
-from hdr_responder.engine.settling import give_back_targets
+from hdr_responder.engine.settling import give_back_targets, let_go
 from hdr_responder.engine.telling import Telling, telling
-from hdr_responder.errors import ConfigError, FencedError, HdrError
+from hdr_responder.errors import FencedError, HdrError
 
 log = structlog.get_logger(__name__)
 
@@ -125,12 +125,18 @@ class Workbench:
                 told.ledger.entry(told.incident, EntryKind.STEP_ENDED, text, run_id=run.id)
         return escalated
 
-    async def end(self, told: Telling, run: Run, status: RunStatus, reason: str, *, escalated: bool = False) -> None:
-        """End a run in this transaction: record it, undo what is to be undone, release, tell, escalate if need be."""
-        run.status, run.reason, run.ended_at = status, reason, told.ledger.now
-        run.next_check_at = run.verify_until = run.ask_again_at = run.expires_at = None
+    async def end(
+        self, told: Telling, run: Run, status: RunStatus, reason: str, *, escalated: bool = False, undo: bool = False
+    ) -> None:
+        """End a run in this transaction: record it, release, tell, escalate if need be.
+
+        The changes of a failed one are taken back first where the playbook says so, or ``undo`` does.
+        """
+        run.move(status, reason, at=told.ledger.now)
         await told.tx.runs.save(run)
-        if not await self._schedule_undo(told, run):
+        if status is RunStatus.FAILED:
+            await let_go(told.tx, told.ledger, run, undo=undo)
+        else:
             await give_back_targets(told.tx, told.ledger, run.id)
         word = run.verification if run.verification is not Verification.NONE else status
         text = f"{run.playbook}: {word}. {reason}"
@@ -141,25 +147,6 @@ class Workbench:
         elif not escalated and _needs_person(run):
             self.escalation.escalate(told.incident, told.ledger, text[:1000])
         self.measures.run_ended(run)
-
-    async def _schedule_undo(self, told: Telling, run: Run) -> bool:
-        """Set the undo times of a run that failed or did not help; the undo job does the work. Return whether any."""
-        if run.status is not RunStatus.FAILED or run.started_at is None:
-            return False
-        try:
-            frozen = FrozenRun(run, self.registry)
-        except ConfigError:
-            return False
-        if frozen.playbook.model.undo != "on_failure":
-            return False
-        steps = await told.tx.runs.steps(run.id)
-        undone = [s for s in steps if s.state is not None and frozen.playbook.step(s.step_id).undoes and not s.undone]
-        for step in undone:
-            step.undo_at = told.ledger.now
-            await told.tx.runs.save_step(run, step)
-        if undone:
-            told.ledger.wake(Job.UNDO, str(run.id))
-        return bool(undone)
 
     def _mitigated(self, told: Telling) -> None:
         incident = told.incident

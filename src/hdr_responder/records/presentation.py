@@ -112,7 +112,8 @@ def person(name: str) -> str:
 def headline(incident: Incident) -> str:
     """Return what tells this incident from others at a glance."""
     title = one_line(incident.title, TITLE_LIMIT) or "untitled"
-    return f"{incident.priority} {incident.ref} {one_line(incident.service, NAME_LIMIT)}: {title}"
+    about = f" {one_line(incident.service, NAME_LIMIT)}" if incident.service else ""
+    return f"{incident.priority} {incident.ref}{about}: {title}"
 
 
 def status_line(incident: Incident) -> StatusLine:

@@ -19,7 +19,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core.core_schema import ValidationInfo
 
 from hdr_responder.domain.durations import Duration
-from hdr_responder.domain.runs import Mode
 from hdr_responder.errors import ConfigError, NotFoundError
 
 DEFAULT_SOURCE = "default"
@@ -265,6 +264,8 @@ class KubernetesSettings(Section):
 
     kubeconfig: HomePath | None = None
     """Kubeconfig file; absent: the service account of the pod, else the default kubeconfig."""
+    timeout: Period = timedelta(seconds=10)
+    """How long one call to a cluster may take."""
 
 
 class ArtifactSettings(Section):
@@ -333,24 +334,6 @@ class TargetSettings(Section):
             variable = f"HDR_TARGETS__POSTGRES__{name.upper().replace('-', '_')}__URL"
             raise ConfigError(f"targets.postgres.{name} has no url; set {variable}")
         return address.get_secret_value()
-
-
-class ModeSettings(Section):
-    """The most that automation may do, by environment."""
-
-    development: Mode = Mode.AUTO
-    """Cap in development."""
-    staging: Mode = Mode.APPROVE
-    """Cap in staging."""
-    production: Mode = Mode.OBSERVE
-    """Cap in production."""
-
-
-class AutomationSettings(Section):
-    """How much automation may do by itself."""
-
-    modes: ModeSettings = Field(default_factory=ModeSettings)
-    """Caps by environment; the stricter of the cap and the playbook's own mode holds."""
 
 
 class RetentionSettings(Section):

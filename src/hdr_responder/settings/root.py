@@ -11,10 +11,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from hdr_responder.documents.strict import Environment
 from hdr_responder.errors import ConfigError
+from hdr_responder.settings.automation import AutomationSettings
 from hdr_responder.settings.models import (
     AlertmanagerSettings,
     ArtifactSettings,
-    AutomationSettings,
     ConfigSettings,
     DatabaseSettings,
     HttpSettings,

@@ -57,6 +57,19 @@ async def test_changes_are_kept_with_the_person(desk: Desk) -> None:
     ]
 
 
+async def test_command_is_taken_given_and_shown(desk: Desk) -> None:
+    await desk.receive("01")
+    assert f"{PERSON} has command of INC-1" in desk.told("incidents", "lead", "INC-1")
+    assert f"{PERSON} has command" in desk.told("incidents", "show", "INC-1")
+    assert desk.asked("incidents", "lead", "INC-1", "--person", "bo@example.com")["commander"] == "bo@example.com"
+    rows = await desk.workshop.rows("select actor, summary from timeline where kind = 'command' order by id")
+    asks = "automation of this incident asks before it acts"
+    assert [(r["actor"], r["summary"]) for r in rows] == [
+        (PERSON, f"{PERSON} has command; {asks}"),
+        (PERSON, f"{PERSON} gave command to bo@example.com; {asks}"),
+    ]
+
+
 async def test_what_does_not_exist_is_one_line(desk: Desk) -> None:
     for arguments in (("incidents", "show", "INC-9"), ("incidents", "ack", "INC-9"), ("postmortem", "INC-9")):
         ended = desk.run(*arguments)

@@ -13,7 +13,7 @@ from hdr_responder.domain.runs import RunStatus
 from hdr_responder.records.reports import RunsReport
 from hdr_responder.records.views import HoldView, ListView, PauseView, RunSummary, RunView
 from tests.integration.cli.conftest import PERSON, Desk
-from tests.integration.store.samples import stored_run
+from tests.integration.store.samples import plan, stored_run
 
 pytestmark = pytest.mark.service
 
@@ -87,6 +87,25 @@ async def test_pause_lists_what_is_in_flight_and_resume_asks_again(desk: Desk) -
     assert (state.engaged, state.by, state.reason) == (True, PERSON, "a storm")
     assert desk.told("resume") == "Automation goes on.\n"
     assert desk.asked("resume") == {"paused": False, "runs_in_flight": []}
+
+
+async def test_undo_refuses_what_has_changed_nothing(desk: Desk) -> None:
+    run = await waiting_run(desk)
+    waiting = desk.run("runs", "undo", run)
+    assert (waiting.code, waiting.out) == (1, "")
+    assert "cancel it first" in waiting.err
+    desk.told("runs", "deny", run)
+    assert "nothing that can be taken back" in desk.run("runs", "undo", run).err
+
+
+async def test_undo_takes_back_what_a_run_changed(desk: Desk) -> None:
+    steps = tuple(s.model_copy(update={"undoable": True}) for s in plan("k").steps)
+    changing = plan("k").model_copy(update={"steps": steps})
+    run = await stored_run(desk.store, "k", status=RunStatus.COMPLETED, plan=changing)
+    await desk.workshop.pool.execute("update steps set status = 'succeeded', state = '{}'")
+    assert f"taken back now, as {PERSON} asked" in desk.told("runs", "undo", str(run.id))
+    assert f"{PERSON} had its changes taken back at" in desk.told("runs", "show", str(run.id))
+    assert await desk.workshop.rows("select 1 from steps where undo_at is not null and undone is null")
 
 
 async def test_pausing_works_while_a_document_is_broken(desk: Desk, tmp_path: Path) -> None:

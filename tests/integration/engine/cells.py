@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from hdr_responder.actions.alerts import ALERT_CHECKS
 from hdr_responder.actions.contract import (
     Check,
     Mutation,
@@ -29,8 +29,11 @@ from hdr_responder.actions.contract import (
     Verdict,
 )
 from hdr_responder.actions.incident import INCIDENT_ACTIONS
+from hdr_responder.actions.registry import registry
 from hdr_responder.adapters.store.pool import Pool
-from hdr_responder.errors import FencedError, NotFoundError
+from hdr_responder.domain.ports.systems import Systems
+from hdr_responder.domain.survey import TargetSurvey
+from hdr_responder.errors import FencedError, HdrError, NotFoundError
 
 Point = Literal[
     "look",
@@ -66,6 +69,8 @@ class Cells:
     pool: Pool
     at: dict[Point, Happening] = field(default_factory=dict)
     reached: list[str] = field(default_factory=list)
+    surveyed: TargetSurvey | HdrError = field(default_factory=TargetSurvey)
+    """What a step finds at its target before a run starts."""
 
     async def prepare(self, *names: str) -> None:
         """Create the tables with a cell of value 1 for each name."""
@@ -95,8 +100,8 @@ class Cells:
 
     def registry(self) -> Registry:
         """The actions and checks on this table, beside those on incidents and alerts."""
-        actions = (SetCell(self), BlindSetCell(self), LookAtCell(self), *INCIDENT_ACTIONS)
-        return Registry(actions, (CellIs(self), *ALERT_CHECKS))
+        actions = (SetCell(self), BlindSetCell(self), CutOffCell(self), LookAtCell(self), *INCIDENT_ACTIONS)
+        return Registry(actions, (CellIs(self), *registry().checks.values()))
 
 
 class CellParameters(Parameters):
@@ -136,6 +141,7 @@ class SetCell(Mutation[CellParameters, CellResult]):
     result = CellResult
     undoable = Undo.RESTORES
     holds_fence = True
+    destructive = False
     default_timeout_seconds = 20.0
 
     def __init__(self, cells: Cells) -> None:
@@ -146,6 +152,11 @@ class SetCell(Mutation[CellParameters, CellResult]):
 
     def target(self, params: CellParameters) -> Target:
         return Target(key=f"cell:{params.cell}", effect_group="set", title=f"cell {params.cell}")
+
+    async def survey(self, systems: Systems, params: CellParameters) -> TargetSurvey:
+        if isinstance(self._cells.surveyed, HdrError):
+            raise self._cells.surveyed
+        return self._cells.surveyed
 
     async def dry_run(self, ctx: StepContext, params: CellParameters) -> None:
         await self._cells.pass_point("dry_run", ctx)
@@ -188,6 +199,7 @@ class SetCell(Mutation[CellParameters, CellResult]):
         return Observed(seen=Seen.NO_EFFECT)
 
     async def undo(self, ctx: StepContext, params: CellParameters, state: State) -> Undone:
+        await self.claim(ctx, params)
         await self._cells.pass_point("before_undo", ctx)
         sql = """
             with changed as (update cells set value = $2 where name = $1 and value = $3 and fence = $4 returning name)
@@ -204,13 +216,22 @@ class BlindSetCell(SetCell):
     name = "cell.set_blind"
     undoable = Undo.NONE
     holds_fence = False
+    destructive = True
 
     async def claim(self, ctx: StepContext, params: CellParameters) -> None:
-        await self._cells.pool.execute("update cells set fence = $2 where name = $1", params.cell, str(ctx.fence))
+        sql = "update cells set fence = $2, token = $3 where name = $1"
+        await self._cells.pool.execute(sql, params.cell, str(ctx.fence), ctx.fence.token)
 
     async def observe(self, ctx: StepContext, params: CellParameters, state: State) -> Observed[CellResult]:
         await self._cells.pass_point("observe", ctx)
         return Observed(seen=Seen.UNKNOWN, detail="the cell cannot tell")
+
+
+class CutOffCell(SetCell):
+    """The same, of use whatever else is down."""
+
+    name = "cell.cut_off"
+    awaits_dependencies = False
 
 
 class CellIs(Check[CellParameters]):
@@ -246,4 +267,7 @@ def playbook(**changes: Any) -> dict[str, Any]:
         "verify": {"within": "1m", "all": [{"cell.is": {"cell": "${params.cell}"}}]},
         "on_failure": [{"action": "incident.escalate"}],
     }
-    return document | changes
+    document |= changes
+    if "params" not in changes and "params.cell" not in json.dumps(document):
+        del document["params"]
+    return document

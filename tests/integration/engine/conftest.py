@@ -12,7 +12,9 @@ import pytest
 import structlog
 
 from hdr_responder.adapters.store.pool import open_pool
+from tests.integration.engine.catalogues import with_health
 from tests.integration.engine.cells import Cells, playbook
+from tests.integration.engine.times import with_calendar
 from tests.integration.engine.workshop import Workshop, open_workshop
 from tests.integration.pools import close_pool
 from tests.integration.store.conftest import _migrate
@@ -53,12 +55,20 @@ async def open_with(postgres_server: PostgresServer, tmp_path: Path) -> AsyncIte
 
 @pytest.fixture
 async def open_cells(postgres_server: PostgresServer, tmp_path: Path) -> AsyncIterator[OpenWorkshop]:
-    """Opens an engine with the playbooks of the test (see `cells.playbook`) on cells ``a``, ``b`` and ``c``."""
+    """Opens an engine with the playbooks of the test (see `cells.playbook`) on cells ``a``, ``b`` and ``c``.
+
+    ``health`` gives services a probe (see `catalogues.with_health`), ``calendar`` is the calendar's content.
+    """
     postgres_server.ensure_running()
     template = postgres_server.template("store_template", _migrate)
     async with contextlib.AsyncExitStack() as stack:
 
-        async def open_one(*documents: dict[str, Any], **options: Any) -> Workshop:
+        async def open_one(
+            *documents: dict[str, Any],
+            health: dict[str, Any] | None = None,
+            calendar: dict[str, Any] | None = None,
+            **options: Any,
+        ) -> Workshop:
             url = stack.enter_context(postgres_server.fresh_database(template=template))
             pool = await open_pool(url, max_size=32)
             stack.push_async_callback(close_pool, pool)
@@ -68,6 +78,10 @@ async def open_cells(postgres_server: PostgresServer, tmp_path: Path) -> AsyncIt
             folder.mkdir(exist_ok=True)
             for number, document in enumerate(documents or (playbook(),)):
                 (folder / f"{number}.yaml").write_text(json.dumps(document))
+            if health:
+                options["config"] = with_health(tmp_path, health)
+            if calendar:
+                options["config"] = with_calendar(tmp_path, calendar, options.get("config"))
             return open_workshop(
                 pool, folder=tmp_path, playbooks=folder, actions=cells.registry(), cells=cells, **options
             )

@@ -316,7 +316,7 @@ async def test_draining_hands_the_run_over_between_steps(open_cells: OpenWorksho
 async def test_a_run_that_kills_every_worker_ends_with_a_person(open_cells: OpenWorkshop) -> None:
     workshop = await open_cells()
     await die_at(workshop, "before_effect")
-    await workshop.pool.execute("update runs set fence = 30, lease_until = clock_timestamp() - interval '1 s'")
+    await workshop.pool.execute("update runs set fence = 31, lease_until = clock_timestamp() - interval '1 s'")
     other = workshop.peer()
     await other.sweep()
     await other.settle()

@@ -12,11 +12,13 @@ import pytest
 
 from hdr_responder.documents.guard_rules import Guards
 from hdr_responder.domain.alerts import Presence
+from hdr_responder.domain.survey import GitOpsOwner, HoldNote, Impact, TargetSurvey
 from hdr_responder.engine import guards
-from hdr_responder.errors import ForbiddenError
+from hdr_responder.errors import ForbiddenError, UnavailableError
+from hdr_responder.settings import Settings
 from tests.integration.engine.cells import playbook
 from tests.integration.engine.conftest import OpenWorkshop
-from tests.integration.engine.workshop import Workshop
+from tests.integration.engine.workshop import NOW, Workshop
 
 Act = Callable[[Workshop], Awaitable[object]]
 HOUR = 3600
@@ -35,6 +37,14 @@ class Case:
     cause: Act = nothing
     end: Act = nothing
     rules: dict[str, Any] = field(default_factory=dict)
+    health: dict[str, Any] = field(default_factory=dict)
+    """Health probes by service; the alert's service depends on PostgreSQL."""
+    calendar: dict[str, Any] = field(default_factory=dict)
+    """Freezes and windows of the calendar."""
+    waits: int = 0
+    """Minutes that the run may wait for the cause's end before its hour begins."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """``automation.budgets`` of the settings."""
     reads: tuple[str, ...] = ()
     """Keys of the document's ``guards`` that the guard reads."""
 
@@ -78,7 +88,7 @@ async def hold_ended(workshop: Workshop) -> None:
 
 async def commanded(workshop: Workshop) -> None:
     """The incident has a commander before anything is planned."""
-    await workshop.pool.execute("update incidents set commander = 'bob'")
+    await workshop.engine.operations.lead(1, by="bob")
 
 
 async def uncertain(workshop: Workshop) -> None:
@@ -117,6 +127,12 @@ async def ran_before(workshop: Workshop) -> None:
     await workshop.pool.execute("delete from pgqueuer where entrypoint <> 'plan' or payload = '2'")
 
 
+async def did_not_help_before(workshop: Workshop) -> None:
+    """Another incident's run on the same target has just ended without helping."""
+    await ran_before(workshop)
+    await workshop.pool.execute("update runs set status = 'failed', verification = 'failed'")
+
+
 async def works_elsewhere(workshop: Workshop) -> None:
     """Another incident's run works on the target, and does not come to an end by itself."""
     await ran_before(workshop)
@@ -130,7 +146,134 @@ async def work_elsewhere_ends(workshop: Workshop) -> None:
     await workshop.engine.verifier.verify(row["id"])
 
 
+def finds(**found: Any) -> Act:
+    """A step finds this at its target before the run starts; a minute goes by."""
+
+    async def act(workshop: Workshop) -> None:
+        workshop.cells.surveyed = TargetSurvey(**found)
+        workshop.answers.presence = Presence.FIRING
+        workshop.clock.advance(60)
+
+    return act
+
+
+async def finds_no_answer(workshop: Workshop) -> None:
+    workshop.cells.surveyed = UnavailableError("the cluster cannot be reached")
+
+
+def database_is(value: int | None) -> Act:
+    async def act(workshop: Workshop) -> None:
+        await workshop.cells.set("b", value)
+        workshop.answers.presence = Presence.FIRING
+        workshop.clock.advance(60)
+
+    return act
+
+
+ALL_OF_TWO = Impact(unavailable=2, healthy=2)
+ONE_OF_TWO = Impact(unavailable=1, healthy=2)
+ARGO = GitOpsOwner(name="Argo CD application video", reverts=True)
+ONCE = {"runs": 1, "per": "10m"}
+DATABASE_PROBE = {"postgresql": {"cell.is": {"cell": "b", "value": 1}}}
+
+UNTIL_6_10 = {"name": "year-end", "reason": "holidays", "from": "2026-11-20T00:00", "until": "2026-11-24T06:10"}
+
 CASES = {
+    "freeze": Case(
+        guard="freeze",
+        says="change freeze year-end until 2026-11-24 06:10 UTC (holidays)",
+        calendar={"freezes": [UNTIL_6_10 | {"allows": "nothing"}]},
+        end=after(601),
+    ),
+    "freeze approved": Case(
+        guard="freeze",
+        says="a person may approve it",
+        calendar={"freezes": [UNTIL_6_10 | {"services": ["neural-hdr"]}]},
+        end=approves("ann"),
+    ),
+    "freeze over": Case(
+        guard="freeze",
+        says="a person may approve it",
+        calendar={"freezes": [UNTIL_6_10 | {"environments": ["development"]}]},
+        end=after(601),
+    ),
+    "window": Case(
+        guard="window",
+        says="window mornings opens at 2026-11-24 06:10 UTC",
+        calendar={"windows": [{"name": "mornings", "schedule": "10 6 * * *", "lasts": "1h"}]},
+        rules={"window": "mornings"},
+        end=after(601),
+        waits=10,
+        reads=("window",),
+    ),
+    "maintenance": Case(
+        guard="maintenance",
+        says="maintenance window night until 2026-11-24 06:10 UTC",
+        calendar={"windows": [{"name": "night", "schedule": "0 5 * * *", "lasts": "1h10m", "maintenance": True}]},
+        end=after(601),
+        waits=10,
+    ),
+    "hold annotation": Case(
+        guard="hold_annotation",
+        says="cell a is held by its annotation: disk is moved",
+        cause=finds(hold=HoldNote(reason="disk is moved")),
+        end=finds(),
+    ),
+    "hold annotation over": Case(
+        guard="hold_annotation",
+        says="until 2026-11-24 06:02 UTC",
+        cause=finds(hold=HoldNote(reason="", until=NOW + timedelta(minutes=2))),
+        end=after(60),
+    ),
+    "hold annotation unread": Case(
+        guard="hold_annotation",
+        says="whether an annotation holds cell a is not known (the cluster cannot be reached)",
+        cause=finds_no_answer,
+        end=finds(),
+    ),
+    "blast radius": Case(
+        guard="blast_radius",
+        says="cell.set would take away 2 of 2 healthy replicas of cell a, at most 1 may be",
+        rules={"blast_radius": {"max_unavailable": 1}},
+        cause=finds(impact=ALL_OF_TWO),
+        end=finds(impact=ONE_OF_TWO),
+        reads=("blast_radius",),
+    ),
+    "blast radius as a share": Case(
+        guard="blast_radius",
+        says="would take away 1 of 2 healthy replicas of cell a, at most 0 (34%) may be",
+        rules={"blast_radius": {"max_unavailable": "34%"}},
+        cause=finds(impact=ONE_OF_TWO),
+        end=finds(impact=Impact(unavailable=1, healthy=3)),
+    ),
+    "blast radius unread": Case(
+        guard="blast_radius",
+        says="what cell.set would take away of cell a is not known (the cluster cannot be reached)",
+        rules={"blast_radius": {"max_unavailable": 5}},
+        cause=finds_no_answer,
+        end=finds(impact=ALL_OF_TWO),
+    ),
+    "dependency": Case(
+        guard="dependency",
+        says="postgresql is down (cell b is 0)",
+        rules={"dependency": {"max_hold": "2h"}},
+        health=DATABASE_PROBE,
+        cause=database_is(0),
+        end=database_is(1),
+        reads=("dependency",),
+    ),
+    "gitops": Case(
+        guard="gitops",
+        says="Argo CD application video owns cell a: the change would be reverted",
+        cause=finds(owner=ARGO),
+        end=approves("ann"),
+    ),
+    "gitops unread": Case(
+        guard="gitops",
+        says="whether a GitOps controller owns cell a is not known",
+        cause=finds_no_answer,
+        end=finds(),
+    ),
     "pause": Case(guard="pause", says="database work", cause=paused, end=resumed),
     "hold ended": Case(guard="hold", says="held by ann", cause=held, end=hold_ended),
     "hold over": Case(guard="hold", says="held by ann", cause=held, end=after(601)),
@@ -168,18 +311,63 @@ CASES = {
     "cooldown": Case(
         guard="cooldown",
         says="rests for another 5m",
-        rules={"cooldown": "5m"},
+        rules={"cooldown": "5m", "budget": {"runs": 2, "per": "1h"}},
         cause=ran_before,
         end=after(301),
         reads=("cooldown",),
     ),
     "budget": Case(
         guard="budget",
-        says="1 runs in the last 10m",
-        rules={"budget": {"runs": 1, "per": "10m"}},
+        says="the target had 1 run in the last 10m",
+        rules={"budget": ONCE},
         cause=ran_before,
         end=after(601),
         reads=("budget",),
+    ),
+    "budget of the playbook": Case(
+        guard="playbook_budget",
+        says="playbook set-cell had 1 run in the last 10m",
+        rules={"playbook_budget": ONCE},
+        cause=ran_before,
+        end=after(601),
+        reads=("playbook_budget",),
+    ),
+    "budget of the effect": Case(
+        guard="effect_budget",
+        says="effect set had 1 run in the last 10m",
+        settings={"effects": {"set": ONCE}},
+        cause=ran_before,
+        end=after(601),
+    ),
+    "budget of the fleet": Case(
+        guard="fleet_budget",
+        says="the whole fleet had 1 run in the last 10m",
+        settings={"fleet": ONCE},
+        cause=ran_before,
+        end=after(601),
+    ),
+    "breaker rests": Case(
+        guard="breaker",
+        says="the last run on cell:a failed or did not help: automation rests for another 10m",
+        rules={"breaker": {"after": 1, "pause": "10m", "person_after": 2}},
+        cause=did_not_help_before,
+        end=after(601),
+        reads=("breaker",),
+    ),
+    "breaker asks": Case(
+        guard="breaker",
+        says="the last run on cell:a failed or did not help: only a person's word starts another",
+        rules={"breaker": {"after": 1, "person_after": 1}},
+        cause=did_not_help_before,
+        end=approves("ann"),
+    ),
+    "approval of a poor record": Case(
+        guard="approval",
+        says="verified in 0 of its last 1 runs, below 50%",
+        rules={"autonomy": {"floor": "50%", "of_last": 4, "at_least": 1}},
+        cause=did_not_help_before,
+        end=approves("ann"),
+        reads=("autonomy",),
     ),
     "target": Case(guard="target", says="is working on cell:a", cause=works_elsewhere, end=work_elsewhere_ends),
 }
@@ -196,7 +384,10 @@ def test_every_guard_and_every_rule_has_a_case() -> None:
 
 async def refused(open_cells: OpenWorkshop, case: Case) -> Workshop:
     """An incident whose run the guard has refused."""
-    workshop = await open_cells(playbook(guards=case.rules))
+    settings = Settings.model_validate({"automation": {"budgets": case.settings}})
+    workshop = await open_cells(
+        playbook(guards=case.rules), health=case.health, calendar=case.calendar, settings=settings
+    )
     await workshop.fire("a")
     await workshop.intake()
     await case.cause(workshop)
@@ -263,9 +454,9 @@ async def test_it_starts_after_a_restart_without_any_job_too(open_cells: OpenWor
 @every_case
 async def test_what_waits_too_long_expires_and_goes_to_a_person(open_cells: OpenWorkshop, case: Case) -> None:
     workshop = await refused(open_cells, case)
-    for _ in range(62):
+    for _ in range(62 + case.waits):
         workshop.clock.advance(60)
-        if case.guard in {"cooldown", "budget", "hold"}:
+        if case.guard in {"cooldown", "breaker", "hold", *guards.BUDGETS}:
             await case.cause(workshop) if case.guard == "hold" else await workshop.pool.execute(
                 "update runs set ended_at = $1, started_at = $1 where incident_id = 2", workshop.clock.now()
             )
@@ -402,6 +593,9 @@ async def test_the_alert_that_was_planned_for_is_asked_about(open_cells: OpenWor
     assert await workshop.cells.effects() == []
 
 
-async def test_a_used_up_budget_is_told_to_a_person(open_cells: OpenWorkshop) -> None:
-    workshop = await refused(open_cells, CASES["budget"])
-    assert any("used up its budget" in t for t in await workshop.told("escalated"))
+@pytest.mark.parametrize(
+    "case", [case for case in CASES.values() if case.guard in guards.BUDGETS], ids=lambda c: c.guard
+)
+async def test_a_used_up_budget_is_told_to_a_person(open_cells: OpenWorkshop, case: Case) -> None:
+    workshop = await refused(open_cells, case)
+    assert any("stopped by a budget" in t for t in await workshop.told("escalated"))

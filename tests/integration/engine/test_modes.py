@@ -101,7 +101,7 @@ async def test_a_person_may_ask_for_a_run_more_than_once_and_is_named(open_cells
 
 
 async def test_a_run_that_a_person_asks_for_obeys_the_other_guards(open_cells: OpenWorkshop) -> None:
-    workshop = await open_cells(playbook(guards={"cooldown": "10m"}))
+    workshop = await open_cells(playbook(guards={"cooldown": "10m", "budget": {"runs": 6, "per": "1h"}}))
     await outcome(workshop)
     run = await workshop.engine.operations.run_playbook(1, "set-cell", by="ann")
     await workshop.settle()

@@ -90,6 +90,10 @@ async def test_a_run_that_a_pause_holds_too_long_goes_to_a_person(open_cells: Op
     await workshop.settle()
     assert (await workshop.run())["status"] == "expired"
     assert any("could not go on in time" in t for t in await workshop.told("escalated"))
+    assert len(await workshop.rows("select 1 from target_locks")) == 2, "what it changed is still to be taken back"
+    await workshop.engine.operations.resume(by="ann")
+    await workshop.settle()
+    assert await workshop.cells.effects("undo") == ["a"]
     assert await workshop.rows("select 1 from target_locks") == []
 
 

@@ -27,6 +27,7 @@ from hdr_responder.app.people import build_people
 from hdr_responder.app.systems import Outside, StoredAlerts
 from hdr_responder.documents.catalogue import Documents, load
 from hdr_responder.domain.alerts import AlertEvent, Occurrence, Presence
+from hdr_responder.domain.clock import NewId
 from hdr_responder.domain.ports.store import Job, Store
 from hdr_responder.domain.ports.systems import Systems
 from hdr_responder.engine.escalation import Escalation
@@ -191,6 +192,8 @@ def open_workshop(
     config: Path = ROOT / "config",
     settings: Settings | None = None,
     actions: Registry | None = None,
+    documents: Documents | None = None,
+    new_id: NewId = uuid.uuid4,
     cells: Cells | None = None,
     clock: ManualClock | None = None,
     answers: Answers | None = None,
@@ -204,13 +207,15 @@ def open_workshop(
         "config": config,
         "settings": settings,
         "actions": actions,
+        "documents": documents,
+        "new_id": new_id,
     }
     clock, answers = clock or ManualClock(NOW), answers or Answers()
     console: list[str] = []
     slept: list[float] = []
     settings, registry_ = settings or Settings(), actions or registry()
     store, metrics = PostgresStore(pool), Metrics()
-    documents = load(config, playbooks, registry_)
+    documents = documents or load(config, playbooks, registry_)
     people = build_people(settings, write=console.append)
     escalation = Escalation(documents.triage, documents.escalation)
     caller = Caller(store=store, escalation=escalation, lanes=people.lanes, clock=clock)
@@ -234,7 +239,8 @@ def open_workshop(
         metrics=metrics,
         clock=clock,
         give_way=_never_busy,
-        new_id=uuid.uuid4,
+        new_id=new_id,
+        actions=registry_,
     )
     bench = Workbench(
         store=store,
@@ -243,7 +249,7 @@ def open_workshop(
         artifacts=parts.artifacts,
         escalation=escalation,
         clock=clock,
-        new_id=uuid.uuid4,
+        new_id=new_id,
         lanes=people.lanes,
         owner=f"worker {next(_NUMBERS)}",
         measures=metrics,

@@ -61,7 +61,7 @@ async def test_a_session_commits_to_disk_and_is_cut_when_its_process_is_frozen(s
     try:
         for setting, value in (
             ("synchronous_commit", "on"),
-            ("idle_in_transaction_session_timeout", "30s"),
+            ("idle_in_transaction_session_timeout", "10s"),
             ("statement_timeout", "30s"),
             ("application_name", "hdr-responder"),
             ("timezone", "UTC"),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from hdr_responder.adapters.store.database import PostgresStore
 from hdr_responder.adapters.store.pool import Pool
 from hdr_responder.domain.alerts import AlertStatus
-from hdr_responder.domain.guards import Hold, PauseState, TargetHistory
+from hdr_responder.domain.guards import Allowance, Counted, FactsAsked, Hold, Limit, PauseState, TargetHistory
 from hdr_responder.domain.runs import Approval, Run, RunStatus, StepStatus, Verification
 from hdr_responder.errors import FencedError, NotFoundError
 from tests.integration.store.samples import MINUTE, NOW, occurrence, plan, run, step, stored_incident, stored_run
@@ -28,6 +28,13 @@ async def _lease(store: PostgresStore, run_id: uuid.UUID, owner: str) -> int | N
 
 async def _expire(pool: Pool, run_id: uuid.UUID) -> None:
     await pool.execute("update runs set lease_until = clock_timestamp() - interval '1 s' where id = $1", run_id)
+
+
+def once(at: Run, runs: int = 1) -> Limit:
+    """So many runs in ten minutes on the run's target."""
+    (target,) = at.plan.targets
+    allowance = Allowance(runs=runs, per=10 * MINUTE)
+    return Limit(counted=Counted.TARGET, allowance=allowance, name=target.effect_group, target_key=target.key)
 
 
 async def test_a_run_comes_back_as_it_was_saved(store: PostgresStore) -> None:
@@ -72,7 +79,7 @@ async def test_ten_starters_get_one_lock(store: PostgresStore) -> None:
 
     async def start(each: Run) -> bool:
         async with store.transaction() as tx:
-            facts = await tx.runs.facts(each, now=NOW, since=NOW)
+            facts = await tx.runs.facts(each, FactsAsked(), now=NOW)
             free = all(t.held_by_run is None for t in facts.targets)
             taken = await tx.runs.lock_targets(each.id, ["y", "x"])
             assert taken == free
@@ -85,17 +92,18 @@ async def test_a_start_waits_for_another_one_on_its_target_and_counts_it(store: 
     """Otherwise both would count the budget before either of them is in it."""
     first, second, elsewhere = [await stored_run(store, key) for key in ("x", "x", "y")]
 
-    async def look(at: Run) -> TargetHistory:
+    async def look(at: Run) -> datetime | None:
         async with store.transaction() as tx:
-            return (await tx.runs.facts(at, now=NOW, since=NOW)).targets[0]
+            (use,) = (await tx.runs.facts(at, FactsAsked(limits=(once(at),)), now=NOW)).limits
+            return use.full_since
 
     async with store.transaction() as starting:
-        await starting.runs.facts(first, now=NOW, since=NOW)
+        await starting.runs.facts(first, FactsAsked(limits=(once(first),)), now=NOW)
         looking = asyncio.create_task(look(second))
-        assert (await look(elsewhere)).recent_starts == ()
+        assert await look(elsewhere) is None
         first.status, first.started_at, first.ended_at = RunStatus.COMPLETED, NOW, NOW
         await starting.runs.save(first)
-    assert (await looking).recent_starts == (NOW,)
+    assert await looking == NOW
 
 
 async def test_locks_are_taken_all_or_none_even_without_facts(store: PostgresStore, pool: Pool) -> None:
@@ -119,7 +127,7 @@ async def test_a_pause_that_returned_is_seen_by_every_later_start(store: Postgre
 
     async def start(each: Run) -> None:
         async with store.transaction() as tx:
-            facts = await tx.runs.facts(each, now=NOW, since=NOW)
+            facts = await tx.runs.facts(each, FactsAsked(), now=NOW)
             if facts.pause.engaged:
                 return
             each.status, each.started_at = RunStatus.RUNNING, NOW
@@ -152,8 +160,8 @@ async def test_facts_tell_the_surroundings(store: PostgresStore) -> None:
         )
         hold = Hold(service=opened.service, until=NOW + MINUTE, by="ben", reason="deploy")
         await tx.controls.set_hold(hold)
-        facts = await tx.runs.facts(new, now=NOW, since=NOW - MINUTE)
-        later = await tx.runs.facts(new, now=NOW + MINUTE, since=NOW - MINUTE)
+        facts = await tx.runs.facts(new, FactsAsked(), now=NOW)
+        later = await tx.runs.facts(new, FactsAsked(), now=NOW + MINUTE)
     assert facts.hold == hold
     assert later.hold is None
     assert (facts.commander, facts.incident_open, facts.alerts_firing, facts.uncertain) == ("anna", True, 2, True)
@@ -165,7 +173,7 @@ async def test_facts_tell_the_surroundings(store: PostgresStore) -> None:
 async def test_facts_of_a_quiet_incident(store: PostgresStore) -> None:
     new = await stored_run(store)
     async with store.transaction() as tx:
-        facts = await tx.runs.facts(new, now=NOW, since=NOW)
+        facts = await tx.runs.facts(new, FactsAsked(), now=NOW)
     assert (facts.alerts_firing, facts.uncertain, facts.last_alert_at, facts.targets) == (0, False, None, ())
 
 
@@ -177,18 +185,42 @@ async def test_history_counts_other_runs_that_started_on_target_and_effect_group
     await stored_run(store, "a", plan=plan("a", group="scale"), started_at=NOW, ended_at=NOW)
     await stored_run(store, "b", started_at=NOW, ended_at=NOW)
     new = await stored_run(store, "a", started_at=NOW, ended_at=NOW)
+    asked = FactsAsked(limits=(once(new, runs=2), once(new, runs=3)))
     async with store.transaction() as tx:
         await tx.runs.lock_targets(started[0].id, ["a"])
-        facts = await tx.runs.facts(new, now=NOW, since=NOW - 10 * MINUTE)
+        facts = await tx.runs.facts(new, asked, now=NOW)
     assert facts.targets == (
         TargetHistory(
             key="a",
             effect_group="restart",
             held_by_run=str(started[0].id),
             last_ended_at=NOW,
-            recent_starts=(NOW - MINUTE, NOW - 5 * MINUTE),
         ),
     )
+    assert [use.full_since for use in facts.limits] == [NOW - 5 * MINUTE, None]
+
+
+async def test_a_forced_undo_is_kept_by_later_saves(store: PostgresStore) -> None:
+    saved = await stored_run(store, "a", status=RunStatus.FAILED, ended_at=NOW)
+    async with store.transaction() as tx:
+        await tx.runs.force_undo(saved.id, "anna", NOW)
+        await tx.runs.force_undo(saved.id, "ben", NOW + MINUTE)
+        await tx.runs.save(saved)
+        read = await tx.runs.get(saved.id)
+    assert (read.undo_forced_by, read.undo_forced_at) == ("ben", NOW + MINUTE)
+
+
+async def test_undoing_is_what_a_worker_takes_back_just_now(store: PostgresStore, pool: Pool) -> None:
+    back = await stored_run(store, "a", status=RunStatus.FAILED, ended_at=NOW)
+    done = await stored_run(store, "b", status=RunStatus.FAILED, ended_at=NOW)
+    runs = await stored_run(store, "c", status=RunStatus.RUNNING, started_at=NOW)
+    await pool.execute("update steps set undo_at = $1, state = '{}'", NOW)
+    await pool.execute("update steps set undone = 'undone' where run_id = $1", done.id)
+    assert [await _lease(store, r.id, "w") for r in (back, done, runs)] == [1, 1, 1]
+    async with store.transaction() as tx:
+        assert [r.id for r in await tx.runs.undoing(10)] == [back.id]
+        await tx.runs.release_lease(back.id, "w", 1)
+        assert await tx.runs.undoing(10) == []
 
 
 async def test_a_lease_is_taken_by_one_of_ten(store: PostgresStore) -> None:

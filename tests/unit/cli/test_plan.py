@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,45 @@ def test_an_unknown_playbook_names_the_known_ones(run: Run) -> None:
     ended = run("plan", "restart", "--alert", recorded("01"))
     assert ended.code == 1
     assert "restart-service" in ended.err
+
+
+def test_every_guard_says_what_is_known_of_it(run: Run) -> None:
+    verdicts = {v["guard"]: v for v in planned(run, "restart-service", recorded("01"))["verdicts"]}
+    assert verdicts["resolved"] == {"guard": "resolved", "allowed": True, "reason": "the incident is open"}
+    assert verdicts["pause"] == {"guard": "pause", "allowed": None, "reason": "asked when it starts"}
+    text = run("plan", "restart-service", "--alert", recorded("01")).out
+    assert "Guards     not yet  pause" in text
+    assert "           allows   resolved" in text
+
+
+def test_the_time_makes_the_calendar_known(run: Run) -> None:
+    def freeze(*more: str) -> bool | None:
+        verdicts = planned(run, "restart-service", recorded("01"), *more)["verdicts"]
+        (found,) = [v["allowed"] for v in verdicts if v["guard"] == "freeze"]
+        assert found is None or isinstance(found, bool)
+        return found
+
+    assert freeze() is None
+    assert freeze("--at", "2026-11-24T06:00:00Z") is True
+    ended = run("plan", "restart-service", "--alert", recorded("01"), "--at", "tomorrow")
+    assert ended.code == 2
+    assert "'tomorrow' is no time with its offset" in ended.err
+
+
+def test_the_checks_say_what_is_looked_at(run: Run) -> None:
+    plan = planned(run, "terminate-blocking-query", recorded("08"))
+    assert plan["verify"] == ["postgres.unblocked: target=hdr_empire, sessions=${steps.blockers.waiting}"]
+    assert plan["steps"][1]["parameters"]["blocking_for"] == "5s"
+    assert "postgres:hdr_empire pg_signal_backend" in plan["steps"][1]["permissions"]
+    text = run("plan", "restart-service", "--alert", recorded("01")).out
+    assert "kubernetes.rollout: workload=deployment/neural-hdr in hdr-empire (prod-eu)" in text
+
+
+def test_a_terminal_gets_the_same_lines_in_colour(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = run("plan", "restart-service", "--alert", recorded("01")).out
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    drawn = run("plan", "restart-service", "--alert", recorded("01")).out
+    words = re.sub(r"\x1b\[[0-9;]*m", "", drawn).split()
+    assert words == plain.split()

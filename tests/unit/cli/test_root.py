@@ -13,7 +13,7 @@ from tests.unit.cli.command_line import ROOT, environment, run_process
 from tests.unit.cli.conftest import Run
 
 COMMANDS = {
-    *("serve", "demo", "migrate", "check", "plan", "schema", "doctor"),
+    *("serve", "demo", "migrate", "check", "plan", "simulate", "test", "schema", "doctor"),
     *("pause", "resume", "hold", "postmortem", "report", "incidents", "runs", "deliveries"),
 }
 SLOW = (
@@ -43,8 +43,8 @@ def test_it_lists_what_there_is_and_nothing_else(run: Run) -> None:
 @pytest.mark.parametrize(
     ("noun", "verbs"),
     [
-        ("incidents", {"list", "show", "ack", "resolve", "note"}),
-        ("runs", {"list", "show", "approve", "deny", "cancel"}),
+        ("incidents", {"list", "show", "ack", "lead", "resolve", "note"}),
+        ("runs", {"list", "show", "approve", "deny", "cancel", "undo"}),
         ("deliveries", {"list", "show", "replay"}),
     ],
 )

@@ -23,13 +23,19 @@ from hdr_responder.adapters.http.openapi import Problem
 from hdr_responder.documents.catalogue import Documents, load
 from hdr_responder.documents.playbook_document import Playbook
 from hdr_responder.documents.problems import DocumentError
+from hdr_responder.engine.simulation.trials import Failure, Trial
 from hdr_responder.errors import ConfigError
 from hdr_responder.settings import Settings, load_settings
 from hdr_responder.settings.structure import known_variables
 from tests.unit.docs import commands
 from tests.unit.docs.markdown import FILES, ROOT, Block, all_blocks, blocks
 
-FILE_OF = {"ServiceCatalogue": "services.yaml", "Triage": "triage.yaml", "Escalation": "escalation.yaml"}
+FILE_OF = {
+    "ServiceCatalogue": "services.yaml",
+    "Triage": "triage.yaml",
+    "Escalation": "escalation.yaml",
+    "Calendar": "calendar.yaml",
+}
 PLAIN = {"text", "mermaid"}
 """Pictures and output; README's output is compared in tests/integration/docs."""
 PROGRAMS = {"make", "hdr-responder", ".venv/bin/hdr-responder", ".venv/bin/pre-commit", "export", "curl", "python"}
@@ -61,9 +67,18 @@ def loaded(folder: Path, documents: Mapping[str, str], playbook: str | None = No
 def completed(fragment: Mapping[str, Any]) -> str:
     """A playbook of which only the fragment is the example's."""
     base = read((ROOT / "tests/unit/docs/base-playbook.yaml").read_text("utf-8"))
+    if set(fragment) == {"params"}:
+        reason = " ".join(f"${{params.{name}}}" for name in fragment["params"])
+        base["on_failure"] = [{"action": "incident.escalate", "with": {"reason": reason}}]
     out = io.StringIO()
     YAML(typ="safe").dump({**base, **fragment}, out)
     return out.getvalue()
+
+
+def failures(documents: Documents) -> list[Failure]:
+    """What does not hold of the tests that an example shows."""
+    trial = Trial(settings=load_settings(environ={}), documents=documents, registry=registry())
+    return [f for playbook in documents.playbooks for t in playbook.model.tests for f in trial.failures(playbook, t)]
 
 
 def kind_of(data: Mapping[str, Any]) -> str:
@@ -90,7 +105,9 @@ def test_yaml(block: Block, tmp_path: Path) -> None:
         case "Playbook":
             assert len(loaded(tmp_path, {}, block.body).playbooks) == 1
         case "fragment":
-            assert len(loaded(tmp_path, {}, completed(data)).playbooks) == 1
+            documents = loaded(tmp_path, {}, completed(data))
+            assert len(documents.playbooks) == 1
+            assert failures(documents) == []
         case "settings":
             path = tmp_path / "responder.yaml"
             text = block.body.replace("/run/secrets", str(tmp_path))
@@ -120,7 +137,8 @@ def test_a_wrong_example_would_be_found(tmp_path: Path) -> None:
 
 def test_readme_shows_the_shipped_playbook() -> None:
     (shown,) = [read(b.body) for b in blocks(ROOT / "README.md") if "kind: Playbook" in b.body]
-    assert shown == read((ROOT / "playbooks/restart-service.yaml").read_text("utf-8"))
+    shipped = read((ROOT / "playbooks/restart-service.yaml").read_text("utf-8"))
+    assert shown == {key: value for key, value in shipped.items() if key != "tests"}
 
 
 SHELL = [(block, words) for block in all_blocks("sh") for words in commands.lines(block)]
@@ -162,7 +180,12 @@ def endpoints() -> tuple[AnyEndpoint, ...]:
     return tuple(Api(nothing).endpoints())
 
 
-OFFLINE = [w[1:] for _, w in SHELL if w[0].endswith("hdr-responder") and w[1] in {"check", "plan"}]
+NOT_OFFLINE = {"--diff", "--server-dry-run", "incidents"}
+OFFLINE = [
+    w[1:]
+    for _, w in SHELL
+    if w[0].endswith("hdr-responder") and w[1] in {"check", "plan", "simulate", "test"} and not NOT_OFFLINE & set(w)
+]
 UNIQUE = list(dict.fromkeys(tuple(w) for w in OFFLINE))
 
 

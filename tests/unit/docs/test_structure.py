@@ -11,7 +11,7 @@ import pytest
 from hdr_responder.actions.alerts import AlertCheck
 from hdr_responder.domain.incidents import _FORWARD, IncidentStatus
 from hdr_responder.domain.notifications import NotificationStatus
-from hdr_responder.domain.runs import RunStatus, StepStatus, Verification
+from hdr_responder.domain.runs import RUN_MOVES, STEP_MOVES, RunStatus, StepStatus, Verification
 from hdr_responder.engine import guards
 from hdr_responder.engine.holding import MAX_HELD
 from hdr_responder.engine.lease import LeaseSettings
@@ -84,9 +84,25 @@ def test_moves_of_incidents() -> None:
     assert {(IncidentStatus(a), IncidentStatus(b)) for a, b in told if a} == allowed
 
 
-def test_the_picture_of_runs_has_every_status() -> None:
-    drawn = set(re.findall(r"(\w+)\n", section(STATES, "Runs").split("```")[1])) - {"mermaid", "v2"}
-    assert drawn == set(RunStatus)
+def test_moves_of_runs() -> None:
+    allowed = {(a, b) for a, ends in RUN_MOVES.items() for b in ends if a is not b}
+    drawn = re.findall(r"(\w+) --> (\w+)", section(STATES, "Runs"))
+    assert {(RunStatus(a), RunStatus(b)) for a, b in drawn} == allowed
+    told = [(row[0].strip("`"), row[1].strip("`")) for row in rows(section(STATES, "Moves of runs"))]
+    assert {(RunStatus(a), RunStatus(b)) for a, b in told if a} == allowed
+
+
+def test_moves_of_steps() -> None:
+    told = {(row[0].strip("`"), row[1].strip("`")) for row in rows(section(STATES, "Moves of steps"))}
+    assert told == {(a.value, b.value) for a, ends in STEP_MOVES.items() for b in ends}
+
+
+def test_nothing_but_move_sets_the_status_of_a_run_or_step() -> None:
+    sets = re.compile(r"\b(run|step|present|claimed|s)\.status\b(, [\w., ]+)? = ")
+    found = [
+        f"{p.name}: {m[0]}" for p in (PACKAGE / "engine").rglob("*.py") for m in sets.finditer(p.read_text("utf-8"))
+    ]
+    assert not found
 
 
 def test_guards() -> None:
@@ -109,7 +125,8 @@ def test_figures_in_the_text() -> None:
     for text, said in (
         (architecture, f"lease of {LeaseSettings().duration.total_seconds():g} s"),
         (architecture, f"health ({service.HEALTH_SECONDS:g} s), the sweep for rows that are due without a job "
-         f"({service.SWEEP_SECONDS:g} s), housekeeping ({service.HOUSEKEEPING_SECONDS:g} s) and retention (1 h)"),
+         f"({service.SWEEP_SECONDS:g} s), schedules ({service.SCHEDULES_SECONDS:g} s), "
+         f"housekeeping ({service.HOUSEKEEPING_SECONDS:g} s) and retention (1 h)"),
         (architecture, f"intake takes {intake.BATCH} at a time"),
         (architecture, f"for {dispatcher.GIVE_UP_AFTER.total_seconds() / 3600:g} h"),
         (operations, f"up to {service.DRAIN_SECONDS:g} s, then it is interrupted"),

@@ -103,6 +103,7 @@ class RolloutRestart(Mutation[OnWorkload, RestartResult]):
     result = RestartResult
     undoable = Undo.RESTORES
     holds_fence = True
+    destructive = False
     default_timeout_seconds = 90.0
 
     def permissions(self, params: OnWorkload) -> tuple[Permission, ...]:
@@ -142,6 +143,7 @@ class Terminate(Mutation[TerminateParameters, TerminateResult]):
     result = TerminateResult
     undoable = Undo.NONE
     holds_fence = False
+    destructive = True
 
     def permissions(self, params: TerminateParameters) -> tuple[Permission, ...]:
         return ()
@@ -217,6 +219,7 @@ class AlertCheck(Check[AlertParameters]):
     summary = "The alert is over."
     example = "alert: resolved"
     parameters = AlertParameters
+    is_health_probe = False
 
     async def evaluate(self, ctx: StepContext, params: AlertParameters) -> Verdict:
         return Verdict(holds=None, detail="not asked")

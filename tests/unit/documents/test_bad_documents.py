@@ -15,7 +15,7 @@ from tests.unit.documents.example_actions import registry
 DOCUMENTS = Path(__file__).parents[2] / "documents"
 BAD = sorted((DOCUMENTS / "bad").glob("*.yaml"))
 _EXPECT = re.compile(r"# expect: (\d+):(\d+): (.*)")
-_PLACES = {"services": "services.yaml", "triage": "triage.yaml", "escalation": "escalation.yaml"}
+_PLACES = {name: f"{name}.yaml" for name in ("services", "triage", "escalation", "calendar")}
 
 
 def _folder_with(bad: Path, folder: Path) -> Path:

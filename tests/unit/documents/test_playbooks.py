@@ -9,7 +9,7 @@ import pytest
 
 from hdr_responder.documents.expressions import ExpressionError
 from hdr_responder.documents.playbook_document import Playbook
-from hdr_responder.documents.playbooks import CompiledPlaybook, compile_playbook
+from hdr_responder.documents.playbooks import CompiledPlaybook, Library, compile_playbook
 from hdr_responder.documents.scope import ScopeValues, ServiceValues, StepOutcome, StepValues
 from hdr_responder.documents.source import load_source
 from hdr_responder.domain.priorities import Priority
@@ -47,7 +47,7 @@ def _data() -> dict[str, Any]:
 
 
 def _compiled(**changes: Any) -> CompiledPlaybook:
-    compiled, findings = compile_playbook(Playbook.model_validate(_data() | changes), registry())
+    compiled, findings = compile_playbook(Playbook.model_validate(_data() | changes), Library({}, registry()))
     assert compiled, findings
     return compiled
 
@@ -244,7 +244,7 @@ def test_a_mistake_in_a_declaration_is_told_once() -> None:
     data = _data()
     data["params"]["fresh"] = "${service.fresh}"
     data["steps"][1]["action"] = "kubernetes.gone"
-    _, findings = compile_playbook(Playbook.model_validate(data), registry())
+    _, findings = compile_playbook(Playbook.model_validate(data), Library({}, registry()))
     assert sorted(str(f) for f in findings) == [
         "params.fresh: unknown name service.fresh",
         "steps.1.action: unknown action",

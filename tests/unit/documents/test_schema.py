@@ -29,7 +29,7 @@ def test_every_kind_has_a_closed_schema(kind: str) -> None:
 
 def test_a_playbook_schema_knows_actions_and_checks() -> None:
     made = schema("Playbook", registry())
-    step = made["$defs"]["Step"]
+    step = made["$defs"]["ActionStep"]
     assert {a["const"] for a in step["properties"]["action"]["oneOf"]} == set(registry().actions)
     logs = next(c for c in step["allOf"] if c["if"]["properties"]["action"]["const"] == "kubernetes.logs")
     parameters, shorthand = logs["then"]["properties"]["with"]["anyOf"]
@@ -40,8 +40,13 @@ def test_a_playbook_schema_knows_actions_and_checks() -> None:
     assert set(checks["properties"]) == {"prometheus", "alert"}
 
 
+def test_a_catalogue_schema_knows_the_checks_that_tell_health() -> None:
+    health = schema("ServiceCatalogue", registry())["$defs"]["Service"]["properties"]["health"]
+    assert set(health["properties"]) == {"prometheus"}
+
+
 def test_keys_are_as_authors_write_them() -> None:
-    step = schema("Playbook", registry())["$defs"]["Step"]["properties"]
+    step = schema("Playbook", registry())["$defs"]["ActionStep"]["properties"]
     assert {"with", "for", "when"} <= set(step)
     assert "with_" not in step
 

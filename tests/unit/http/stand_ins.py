@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from hdr_responder.domain.alerts import AlertStatus, Occurrence
 from hdr_responder.domain.deliveries import Delivery
 from hdr_responder.domain.guards import Hold, PauseState
 from hdr_responder.domain.incidents import Incident, IncidentStatus
+from hdr_responder.domain.ports.operations import Scalar
 from hdr_responder.domain.ports.records import (
     IncidentFilter,
     IncidentRecord,
@@ -236,14 +237,19 @@ class RecordingOperations:
     async def acknowledge(self, incident_id: int, *, by: str) -> Incident:
         return self._incident("ack", incident_id, by)
 
+    async def lead(self, incident_id: int, *, by: str, person: str | None = None) -> Incident:
+        return self._incident("lead", incident_id, by, person)
+
     async def resolve(self, incident_id: int, *, by: str, note: str | None = None) -> Incident:
         return self._incident("resolve", incident_id, by, note)
 
     async def note(self, incident_id: int, *, by: str, text: str) -> Incident:
         return self._incident("note", incident_id, by, text)
 
-    async def run_playbook(self, incident_id: int, playbook: str, *, by: str) -> Run:
-        return self._run("run", incident_id, by, playbook)
+    async def run_playbook(
+        self, incident_id: int, playbook: str, *, by: str, params: Mapping[str, Scalar] | None = None
+    ) -> Run:
+        return self._run("run", incident_id, by, playbook, *(f"{k}={v!r}" for k, v in (params or {}).items()))
 
     async def approve(self, run_id: uuid.UUID, *, by: str) -> Run:
         return self._run("approve", run_id, by)
@@ -253,6 +259,9 @@ class RecordingOperations:
 
     async def cancel(self, run_id: uuid.UUID, *, by: str) -> Run:
         return self._run("cancel", run_id, by)
+
+    async def undo(self, run_id: uuid.UUID, *, by: str) -> Run:
+        return self._run("undo", run_id, by)
 
     async def pause(self, *, by: str, reason: str | None = None) -> list[Run]:
         return [self._run("pause", by, reason)]

@@ -205,12 +205,16 @@ async def test_every_change_carries_the_person(client: Client, world: World) -> 
     who = "ann@example.com"
     assert (await change(client, "/incidents/INC-142/ack"))["ref"] == "INC-142"
     await change(client, "/incidents/142/ack", {})
+    await change(client, "/incidents/142/lead")
+    await change(client, "/incidents/142/lead", {"person": "bob@example.com"})
     await change(client, "/incidents/142/resolve")
     await change(client, "/incidents/142/resolve", {"note": "fixed"})
     await change(client, "/incidents/142/note", {"text": "hm"})
     assert (await change(client, "/incidents/142/run", {"playbook": "restart"}))["id"] == str(RUN_ID)
+    await change(client, "/incidents/142/run", {"playbook": "scale-out", "params": {"add": 3, "fresh": "30m"}})
     await change(client, f"/runs/{RUN_ID}/approve")
     await change(client, f"/runs/{RUN_ID}/cancel")
+    await change(client, f"/runs/{RUN_ID}/undo")
     paused = await change(client, "/pause", {"reason": "storm"})
     assert paused["paused"] is True
     assert [r["id"] for r in paused["runs_in_flight"]] == [str(RUN_ID)]
@@ -220,12 +224,16 @@ async def test_every_change_carries_the_person(client: Client, world: World) -> 
     assert world.operations.asked == [
         ("ack", 142, who),
         ("ack", 142, who),
+        ("lead", 142, who, None),
+        ("lead", 142, who, "bob@example.com"),
         ("resolve", 142, who, None),
         ("resolve", 142, who, "fixed"),
         ("note", 142, who, "hm"),
         ("run", 142, who, "restart"),
+        ("run", 142, who, "scale-out", "add=3", "fresh='30m'"),
         ("approve", RUN_ID, who),
         ("cancel", RUN_ID, who),
+        ("undo", RUN_ID, who),
         ("pause", who, "storm"),
         ("resume", who),
         ("hold", "neural-hdr", timedelta(minutes=30), "root@example.com", None),
@@ -245,6 +253,7 @@ async def test_a_change_that_the_state_does_not_allow_is_a_conflict(client: Clie
         ("/incidents/142/note", {"text": "a", "by": "someone else"}, "by"),
         ("/incidents/142/ack", {"by": "someone else"}, "by"),
         ("/incidents/142/run", {"playbook": 1}, "playbook"),
+        ("/incidents/142/lead", {"person": ""}, "person"),
         ("/hold", {"service": "a", "duration": "soon"}, "duration"),
         ("/hold", {"service": "a", "duration": "-5m"}, "duration"),
         ("/pause", [], ""),
@@ -273,7 +282,7 @@ async def test_strangers_get_401(client: Client, headers: dict[str, str]) -> Non
 
 
 async def test_readers_change_nothing(client: Client, world: World) -> None:
-    for path in ("/incidents/142/ack", f"/runs/{RUN_ID}/approve", "/pause", "/resume", "/hold"):
+    for path in ("/incidents/142/ack", f"/runs/{RUN_ID}/approve", f"/runs/{RUN_ID}/undo", "/pause", "/hold"):
         document = await problem(await client.post(API + path, headers=bearer("reader")), 403)
         assert "operate" in document["detail"]
     assert world.operations.asked == []
@@ -291,7 +300,7 @@ async def test_the_description_matches_the_answers(client: Client) -> None:
     document = await (await client.get("/api/openapi.json")).json()
     assert document["openapi"] == "3.1.0"
     operations = [o for path in document["paths"].values() for o in path.values()]
-    assert len({o["operationId"] for o in operations}) == len(operations) == 21
+    assert len({o["operationId"] for o in operations}) == len(operations) == 23
     assert all(o["summary"] for o in operations)
     schemas = document["components"]["schemas"]
     for reference in _references(document):

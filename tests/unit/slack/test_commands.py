@@ -39,10 +39,12 @@ async def test_changes_are_public_and_named(desk: Desk) -> None:
     [
         ("ack inc-142", ("acknowledge", INC, ALICE)),
         ("ACK 142", ("acknowledge", INC, ALICE)),
+        ("lead INC-142", ("lead", INC, ALICE, None)),
         ("resolve INC-142 scaled  up", ("resolve", INC, ALICE, "scaled  up")),
         ("resolve INC-142", ("resolve", INC, ALICE, None)),
         ("note INC-142 3 pods gone", ("note", INC, ALICE, "3 pods gone")),
         ("run INC-142 restart-workers", ("run", INC, "restart-workers", ALICE)),
+        ("run INC-142 scale-out add=3 for=a=b", ("run", INC, "scale-out", ALICE, "add=3", "for=a=b")),
         ("pause deploy & more", ("pause", ALICE, "deploy & more")),
         ("pause", ("pause", ALICE, None)),
         ("resume", ("resume", ALICE)),
@@ -68,7 +70,19 @@ async def test_incident_is_asked_for_when_nothing_tells_it(desk: Desk, text: str
     assert desk.changes == []
 
 
-@pytest.mark.parametrize("text", ["note INC-142", "run INC-142", "run INC-142 a b", "hold", "hold x", "hold x soon"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "note INC-142",
+        "run INC-142",
+        "run INC-142 a b",
+        "lead INC-142 bob",
+        "undo INC-142",
+        "hold",
+        "hold x",
+        "hold x soon",
+    ],
+)
 async def test_incomplete_commands_change_nothing(desk: Desk, text: str) -> None:
     with pytest.raises(InvalidInputError):
         await ask(desk, text)
@@ -103,6 +117,14 @@ async def test_cancel_takes_a_runs_id(desk: Desk) -> None:
     assert (await ask(desk, f"cancel {run.id}")).public
     with pytest.raises(InvalidInputError, match="is not a run's id"):
         await ask(desk, "cancel INC-142")
+
+
+async def test_undo_takes_a_runs_id(desk: Desk) -> None:
+    run = desk.add_run(make_run(RunStatus.COMPLETED))
+    answer = await ask(desk, f"undo {run.id}")
+    assert answer.public
+    assert "alice has the changes of restart-workers taken back" in answer.content.text
+    assert desk.changes == [("undo", run.id, ALICE)]
 
 
 async def test_pause_lists_what_is_in_flight(desk: Desk) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +15,7 @@ from hdr_responder.adapters.slack import Lookups, SlackAccess, SlackInbound
 from hdr_responder.domain.clock import SystemClock
 from hdr_responder.domain.guards import Hold, PauseState
 from hdr_responder.domain.incidents import Incident, IncidentStatus
+from hdr_responder.domain.ports.operations import Scalar
 from hdr_responder.domain.ports.records import IncidentFilter, IncidentRecord, Page, PageRequest
 from hdr_responder.domain.runs import Run, RunStatus
 from hdr_responder.errors import ConflictError, NotFoundError
@@ -70,6 +71,12 @@ class Desk:
             self.changes.append(("acknowledge", incident_id, by))
         return incident
 
+    async def lead(self, incident_id: int, *, by: str, person: str | None = None) -> Incident:
+        incident = self._incident(incident_id)
+        incident.commander = person or by
+        self.changes.append(("lead", incident_id, by, person))
+        return incident
+
     async def resolve(self, incident_id: int, *, by: str, note: str | None = None) -> Incident:
         incident = self._incident(incident_id)
         if incident.status.is_open:
@@ -82,9 +89,11 @@ class Desk:
         self.changes.append(("note", incident_id, by, text))
         return incident
 
-    async def run_playbook(self, incident_id: int, playbook: str, *, by: str) -> Run:
+    async def run_playbook(
+        self, incident_id: int, playbook: str, *, by: str, params: Mapping[str, Scalar] | None = None
+    ) -> Run:
         self._incident(incident_id)
-        self.changes.append(("run", incident_id, playbook, by))
+        self.changes.append(("run", incident_id, playbook, by, *(f"{k}={v}" for k, v in (params or {}).items())))
         return make_run(RunStatus.AWAITING_APPROVAL, playbook=playbook, requested_by=by)
 
     async def approve(self, run_id: uuid.UUID, *, by: str) -> Run:
@@ -105,6 +114,11 @@ class Desk:
     async def cancel(self, run_id: uuid.UUID, *, by: str) -> Run:
         run = self._run(run_id)
         self.changes.append(("cancel", run_id, by))
+        return run
+
+    async def undo(self, run_id: uuid.UUID, *, by: str) -> Run:
+        run = self._run(run_id)
+        self.changes.append(("undo", run_id, by))
         return run
 
     async def pause(self, *, by: str, reason: str | None = None) -> list[Run]:

@@ -14,17 +14,21 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from datetime import datetime
 
 from pydantic import JsonValue
 
 from hdr_responder.actions.contract import Fence
 from hdr_responder.domain.ports.kubernetes import JsonPatch, ObjectMeta
+from hdr_responder.domain.survey import HoldNote
 from hdr_responder.errors import FencedError
 
 FENCE = "hdr-responder.io/fence"
 PAST_FENCES = "hdr-responder.io/past-fences"
 STEP = "hdr-responder.io/step"
 UNDONE = "hdr-responder.io/undone"
+HOLD = "hdr-responder.io/hold"
+"""Written by people; all others are ours."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 
@@ -62,6 +66,21 @@ def annotations_to_claim(found: Mapping[str, str], mine: Fence) -> dict[str, str
         return {FENCE: str(mine)}
     remembered = [held, *(fence for fence in past if fence.run_id not in {held.run_id, mine.run_id})]
     return {FENCE: str(mine), PAST_FENCES: ",".join(map(str, remembered[:REMEMBERED_FENCES]))}
+
+
+def parse_hold(text: str) -> HoldNote:
+    """Read the annotation that keeps automation away: a reason, or until when (RFC 3339), or both in that order.
+
+    What is no time, or one without an offset, is part of the reason: then it holds until it is removed.
+    """
+    first, _, rest = text.strip().partition(" ")
+    try:
+        until = datetime.fromisoformat(first)
+    except ValueError:
+        until = None
+    if until is None or until.tzinfo is None:
+        return HoldNote(reason=text.strip())
+    return HoldNote(reason=rest.strip(), until=until)
 
 
 def pointer(*keys: str) -> str:

@@ -41,6 +41,7 @@ from hdr_responder.actions.kubernetes.marks import (
 )
 from hdr_responder.actions.kubernetes.rights import NETWORK_POLICIES, rights, workload_rights
 from hdr_responder.actions.kubernetes.rollouts import workload_target
+from hdr_responder.actions.kubernetes.surveying import all_healthy, surveyed
 from hdr_responder.domain.ports.kubernetes import (
     MANAGER,
     JsonPatch,
@@ -50,6 +51,8 @@ from hdr_responder.domain.ports.kubernetes import (
     Selector,
     WorkloadState,
 )
+from hdr_responder.domain.ports.systems import Systems
+from hdr_responder.domain.survey import TargetSurvey
 from hdr_responder.domain.workloads import Workload
 from hdr_responder.errors import AmbiguousError, ConflictError, NotFoundError, PermanentError, TemporaryError
 
@@ -95,6 +98,8 @@ with:
     result = QuarantineResult
     undoable = Undo.RESTORES
     holds_fence = True
+    destructive = True
+    awaits_dependencies = False
 
     def permissions(self, params: QuarantineParameters) -> tuple[Permission, ...]:
         """Return the rights to find the pods and to manage network policies."""
@@ -108,6 +113,11 @@ with:
     def target(self, params: QuarantineParameters) -> Target:
         """Return the workload."""
         return workload_target(params.workload, "network")
+
+    async def survey(self, systems: Systems, params: QuarantineParameters) -> TargetSurvey:
+        """Look at the workload: all of it is cut off."""
+        seen = await systems.cluster(params.workload.cluster).workload(params.workload)
+        return surveyed(seen, all_healthy(seen))
 
     async def dry_run(self, ctx: StepContext, params: QuarantineParameters) -> None:
         """Rehearse the policy in its final form; refuses where it would miss the pods or hit others."""

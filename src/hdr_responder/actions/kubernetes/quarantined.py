@@ -35,6 +35,7 @@ kubernetes.quarantined:
   enforced_by: calico
 """
     parameters = QuarantinedParameters
+    is_health_probe = False
 
     async def evaluate(self, ctx: StepContext, params: QuarantinedParameters) -> Verdict:
         """Judge; without `enforced_by` a standing policy is inconclusive while pods run."""

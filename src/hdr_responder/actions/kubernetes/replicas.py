@@ -1,4 +1,4 @@
-"""Judges how many replicas a workload has."""
+"""Judges how many replicas a workload has: those that a change should have given it, or those that serve now."""
 
 from __future__ import annotations
 
@@ -72,3 +72,31 @@ async def _at_least(cluster: KubernetesCluster, seen: WorkloadState, params: Rep
     if autoscaler is not None and autoscaler.min_replicas >= wanted:
         return Verdict(holds=None, detail=f"{detail}; {autoscaler.meta.ref} has not acted yet")
     return Verdict(holds=False, detail=detail)
+
+
+class AvailableParameters(Parameters):
+    """How many available replicas there must be."""
+
+    shorthand = "workload"
+    workload: Workload
+    at_least: int = Field(default=1, ge=1)
+
+
+class Available(Check[AvailableParameters]):
+    """Holds when so many replicas are available now; fewer is contrary evidence, even if more are on their way."""
+
+    name = "kubernetes.available"
+    summary = "The workload has so many available replicas at this moment (default 1)."
+    example = """\
+kubernetes.available: {workload: "${service.workload}", at_least: 2}
+"""
+    parameters = AvailableParameters
+
+    async def evaluate(self, ctx: StepContext, params: AvailableParameters) -> Verdict:
+        """Count once."""
+        try:
+            seen = await ctx.systems.cluster(params.workload.cluster).workload(params.workload)
+        except TemporaryError as e:
+            return Verdict(holds=None, detail=str(e))
+        detail = f"{seen.available} of {seen.desired} replicas available, at least {params.at_least} expected"
+        return Verdict(holds=seen.available >= params.at_least, detail=detail)

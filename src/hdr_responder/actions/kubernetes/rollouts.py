@@ -31,8 +31,11 @@ from hdr_responder.actions.contract import (
 from hdr_responder.actions.kubernetes.fencing import change, claim, require_fence
 from hdr_responder.actions.kubernetes.marks import RESTARTED_AT, STEP, annotate, test
 from hdr_responder.actions.kubernetes.rights import workload_rights
+from hdr_responder.actions.kubernetes.surveying import restart_impact, surveyed
 from hdr_responder.domain.durations import Duration
 from hdr_responder.domain.ports.kubernetes import JsonPatch, WorkloadState
+from hdr_responder.domain.ports.systems import Systems
+from hdr_responder.domain.survey import TargetSurvey
 from hdr_responder.domain.workloads import Workload
 from hdr_responder.errors import ConflictError, PermanentError, TemporaryError
 
@@ -97,6 +100,7 @@ with:
     result = RestartResult
     undoable = Undo.NONE
     holds_fence = True
+    destructive = False
 
     def permissions(self, params: RestartParameters) -> tuple[Permission, ...]:
         """Return the rights to read and patch the workload."""
@@ -105,6 +109,12 @@ with:
     def target(self, params: RestartParameters) -> Target:
         """Return the workload; other ways to replace its pods share the effect."""
         return workload_target(params.workload, "workload")
+
+    async def survey(self, systems: Systems, params: RestartParameters) -> TargetSurvey:
+        """Look at the workload; what it takes away is up to its update strategy."""
+        workload = params.workload
+        seen = await systems.cluster(workload.cluster).workload(workload)
+        return surveyed(seen, restart_impact(workload.kind, seen))
 
     async def dry_run(self, ctx: StepContext, params: RestartParameters) -> None:
         """Rehearse the patch; refuses where the annotation would not restart anything."""

@@ -40,7 +40,10 @@ from hdr_responder.actions.kubernetes.fencing import claim, require_fence
 from hdr_responder.actions.kubernetes.marks import STEP, test
 from hdr_responder.actions.kubernetes.rights import AUTOSCALERS, rights, workload_rights
 from hdr_responder.actions.kubernetes.rollouts import workload_target
+from hdr_responder.actions.kubernetes.surveying import all_healthy, surveyed
 from hdr_responder.domain.ports.kubernetes import Autoscaler, KubernetesCluster, WorkloadState
+from hdr_responder.domain.ports.systems import Systems
+from hdr_responder.domain.survey import Impact, TargetSurvey
 from hdr_responder.domain.workloads import Workload
 from hdr_responder.errors import ConflictError
 
@@ -111,6 +114,16 @@ class Scaling(Mutation[P, ScalingResult]):
         """Return the workload, whichever object carries its replica numbers."""
         return workload_target(params.workload, "replicas")
 
+    async def survey(self, systems: Systems, params: P) -> TargetSurvey:
+        """Look at the workload; a GitOps controller puts replica numbers back that it tracks."""
+        workload, autoscaler = await read(systems.cluster(params.workload.cluster), params.workload)
+        return surveyed(workload, self.impact(workload), changes=self.carrier(workload, autoscaler).meta)
+
+    def impact(self, workload: WorkloadState) -> Impact | None:
+        """Return what the change takes away: nothing, unless the action says otherwise."""
+        del workload
+        return None
+
     async def dry_run(self, ctx: StepContext, params: P) -> None:
         """Rehearse the change."""
         seen, planned = await self._look(ctx, params)
@@ -178,6 +191,7 @@ with:
   maximum: 12
 """
     parameters = ScaleOutParameters
+    destructive = False
 
     def permissions(self, params: ScaleOutParameters) -> tuple[Permission, ...]:
         """Return the rights on the workload and on its autoscaler, which is what changes where there is one."""
@@ -219,6 +233,12 @@ with:
   workload: "${params.workload}"
 """
     parameters = ScaleToZeroParameters
+    destructive = True
+    awaits_dependencies = False
+
+    def impact(self, workload: WorkloadState) -> Impact | None:
+        """Return everything."""
+        return all_healthy(workload)
 
     def carrier(self, workload: WorkloadState, autoscaler: Autoscaler | None) -> Scaled:
         """Return the workload: zero replicas suspend an autoscaler."""

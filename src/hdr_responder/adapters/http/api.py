@@ -15,6 +15,7 @@ from hdr_responder.adapters.http.inputs import (
     DeliveriesQuery,
     HoldBody,
     IncidentsQuery,
+    LeadBody,
     NoteBody,
     PageQuery,
     PauseBody,
@@ -72,12 +73,14 @@ class Api:
     def _changes(self) -> Sequence[AnyEndpoint]:
         return (
             post("/incidents/{ref}/ack", self.acknowledge, views.IncidentSummary, body=Nothing),
+            post("/incidents/{ref}/lead", self.lead, views.IncidentSummary, body=LeadBody),
             post("/incidents/{ref}/resolve", self.resolve, views.IncidentSummary, body=ResolveBody),
             post("/incidents/{ref}/note", self.note, views.IncidentSummary, body=NoteBody),
             post("/incidents/{ref}/run", self.run_playbook, views.RunSummary, body=RunBody),
             post("/runs/{id}/approve", self.approve, views.RunSummary, body=Nothing),
             post("/runs/{id}/deny", self.deny, views.RunSummary, body=Nothing),
             post("/runs/{id}/cancel", self.cancel, views.RunSummary, body=Nothing),
+            post("/runs/{id}/undo", self.undo, views.RunSummary, body=Nothing),
             post("/pause", self.pause, views.PauseView, body=PauseBody),
             post("/resume", self.resume, views.PauseView, body=Nothing),
             post("/hold", self.hold, views.HoldView, body=HoldBody),
@@ -149,6 +152,11 @@ class Api:
         """Acknowledge an incident; automation goes on."""
         return views.incident_summary(await self._operations.acknowledge(call.incident_id, by=call.by.name))
 
+    async def lead(self, call: Call[Nothing, LeadBody]) -> views.IncidentSummary:
+        """Take command of an incident, or give it to somebody: its automation asks before it acts."""
+        incident = await self._operations.lead(call.incident_id, by=call.by.name, person=call.body.person)
+        return views.incident_summary(incident)
+
     async def resolve(self, call: Call[Nothing, ResolveBody]) -> views.IncidentSummary:
         """Declare an incident over."""
         incident = await self._operations.resolve(call.incident_id, by=call.by.name, note=call.body.note)
@@ -161,7 +169,9 @@ class Api:
 
     async def run_playbook(self, call: Call[Nothing, RunBody]) -> views.RunSummary:
         """Ask for a run of a playbook; guards are asked as ever."""
-        run = await self._operations.run_playbook(call.incident_id, call.body.playbook, by=call.by.name)
+        run = await self._operations.run_playbook(
+            call.incident_id, call.body.playbook, by=call.by.name, params=call.body.params
+        )
         return views.run_summary(run)
 
     async def approve(self, call: Call[Nothing, Nothing]) -> views.RunSummary:
@@ -176,8 +186,12 @@ class Api:
         """Stop a run at the next step boundary."""
         return views.run_summary(await self._operations.cancel(call.uuid("id"), by=call.by.name))
 
+    async def undo(self, call: Call[Nothing, Nothing]) -> views.RunSummary:
+        """Force a recovery: take the changes of an ended run back now, also while automation is paused."""
+        return views.run_summary(await self._operations.undo(call.uuid("id"), by=call.by.name))
+
     async def pause(self, call: Call[Nothing, PauseBody]) -> views.PauseView:
-        """Stop all automation; lists the runs still in flight."""
+        """Stop all automation; lists the runs still in flight, those whose changes are being taken back among them."""
         in_flight = await self._operations.pause(by=call.by.name, reason=call.body.reason)
         return views.PauseView(paused=True, runs_in_flight=tuple(views.run_summary(r) for r in in_flight))
 

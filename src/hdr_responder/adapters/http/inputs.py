@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 from annotated_types import Ge, Le
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, StrictBool, StrictFloat, StrictInt
 
 from hdr_responder.adapters.http.endpoint import Input
 from hdr_responder.domain.durations import Duration
@@ -89,6 +89,13 @@ class ResolveBody(Input):
     """What to write on the timeline about it."""
 
 
+class LeadBody(Input):
+    """Who has command."""
+
+    person: Line | None = None
+    """The person who is given command; absent: whoever asks takes it."""
+
+
 class NoteBody(Input):
     """A note."""
 
@@ -101,6 +108,8 @@ class RunBody(Input):
 
     playbook: Line
     """The playbook's name."""
+    params: dict[str, StrictBool | StrictInt | StrictFloat | Line] = Field(default_factory=dict, max_length=50)
+    """Its params where the defaults do not fit; durations and workloads as text (``30m``, ``deployment/shop``)."""
 
 
 class PauseBody(Input):

@@ -126,10 +126,6 @@ class KubernetesAdapter:
             ) from e
         return shapes.workload_state(workload.kind, item)
 
-    async def managed_by_gitops(self, workload: Workload) -> str | None:
-        """Name the GitOps object that owns the workload."""
-        return shapes.gitops_owner((await self.workload(workload)).meta)
-
     async def autoscaler(self, workload: Workload) -> Autoscaler | None:
         """Find the autoscaler that targets the workload."""
         items = await self._list(shapes.AUTOSCALERS, workload.namespace)

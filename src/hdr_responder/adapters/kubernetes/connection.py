@@ -141,7 +141,7 @@ class Connection:
         The library's own messages may quote the kubeconfig, tokens included: they are neither shown nor chained.
         """
         from kubernetes_asyncio.config import ConfigException
-        from yaml import YAMLError  # type: ignore[import-untyped]
+        from yaml import YAMLError
 
         access = self._access
         source = _source(access)

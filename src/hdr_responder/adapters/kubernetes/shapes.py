@@ -5,6 +5,7 @@ Absent fields mean their API defaults (a status that was never written counts as
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,7 +37,7 @@ PODS = "pods"
 def object_meta(resource: str, item: Json) -> ObjectMeta:
     """Read ``metadata``."""
     meta: Json = item["metadata"]
-    return ObjectMeta(
+    found = ObjectMeta(
         ref=ObjectRef(resource=resource, namespace=meta["namespace"], name=meta["name"]),
         uid=meta["uid"],
         resource_version=meta["resourceVersion"],
@@ -45,6 +46,7 @@ def object_meta(resource: str, item: Json) -> ObjectMeta:
         annotations=meta.get("annotations") or {},
         controller=controller(meta),
     )
+    return dataclasses.replace(found, gitops=gitops_owner(found))
 
 
 def controller(meta: Json) -> str | None:
@@ -85,6 +87,7 @@ def workload_state(kind: WorkloadKind, item: Json) -> WorkloadState:
     template: Json = spec["template"]
     template_meta: Json = template.get("metadata") or {}
     strategy: Json = spec.get("strategy" if kind == "deployment" else "updateStrategy") or {}
+    rolling: Json = strategy.get("rollingUpdate") or {}
     status: Json = item.get("status") or {}
     return WorkloadState(
         meta=object_meta(RESOURCES[kind], item),
@@ -97,7 +100,9 @@ def workload_state(kind: WorkloadKind, item: Json) -> WorkloadState:
         stalled=_stalled(status),
         paused=bool(spec.get("paused", False)),
         update_strategy=strategy.get("type", "RollingUpdate"),
-        partition=(strategy.get("rollingUpdate") or {}).get("partition") or 0,
+        partition=rolling.get("partition") or 0,
+        max_unavailable=rolling.get("maxUnavailable"),
+        max_surge=rolling.get("maxSurge"),
         **_counts(kind, spec, status),
     )
 

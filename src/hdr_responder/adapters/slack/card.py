@@ -87,10 +87,8 @@ def _facts(incident: Incident) -> Iterator[tuple[str, str]]:
     status = words.status_line(incident)
     yield "Status", f"{fit(status.text, FIELD_LIMIT)}\nsince {when(status.since)}"
     yield "Began", when(incident.started_at)
-    yield (
-        "Service",
-        fit(f"{words.one_line(incident.service, 120)} (cluster {words.one_line(incident.cluster, 80)})", 320),
-    )
+    where = f" (cluster {words.one_line(incident.cluster, 80)})" if incident.cluster else ""
+    yield "Service", fit(f"{words.one_line(incident.service, 120) or 'none in particular'}{where}", 320)
     yield "Alerts", escape(words.alert_counts(incident))
     if incident.acknowledged_by and incident.status is not IncidentStatus.ACKNOWLEDGED:
         yield "Acknowledged by", fit(words.person(incident.acknowledged_by), FIELD_LIMIT)

@@ -68,12 +68,16 @@ class Commands:
                 usage="why INC-1", about="why this priority, why automation did or did not act", run=self._why
             ),
             "ack": _Command(usage="ack INC-1", about="take note of it; automation goes on", run=self._acknowledge),
+            "lead": _Command(
+                usage="lead INC-1", about="take command; its automation asks before it acts", run=self._lead
+            ),
             "resolve": _Command(usage="resolve INC-1 [note]", about="declare it over", run=self._resolve),
             "note": _Command(usage="note INC-1 text", about="write on its timeline", run=self._note),
             "run": _Command(usage="run INC-1 playbook", about="ask for a run; guards are asked as ever", run=self._run),
             "approve": _Command(usage="approve INC-1 | run id", about="approve the run that waits", run=self._approve),
             "deny": _Command(usage="deny INC-1 | run id", about="refuse the run that waits", run=self._deny),
             "cancel": _Command(usage="cancel run id", about="stop a run at its next step", run=self._cancel),
+            "undo": _Command(usage="undo run id", about="take the changes of an ended run back now", run=self._undo),
             "hold": _Command(
                 usage="hold service 30m [reason]", about="keep automation away from a service", run=self._hold
             ),
@@ -137,6 +141,13 @@ class Commands:
         incident = await self._operations.acknowledge(incident_id, by=request.by)
         return _public(incident, f"acknowledged by {words.person(incident.acknowledged_by or request.by)}")
 
+    async def _lead(self, request: Request, rest: str) -> Answer:
+        incident_id, more = await self._incident(request, rest, "lead")
+        if more:
+            raise InvalidInputError("who takes command does it in person: /incident lead INC-1", field="person")
+        incident = await self._operations.lead(incident_id, by=request.by)
+        return _public(incident, f"is led by {words.person(request.by)}; its automation asks before it acts")
+
     async def _resolve(self, request: Request, rest: str) -> Answer:
         incident_id, note = await self._incident(request, rest, "resolve")
         incident = await self._operations.resolve(incident_id, by=request.by, note=note[:NOTE_LIMIT] or None)
@@ -151,10 +162,13 @@ class Commands:
         return _public(incident, f"noted by {words.person(request.by)}: {words.one_line(text, NOTE_LIMIT)}")
 
     async def _run(self, request: Request, rest: str) -> Answer:
-        incident_id, playbook = await self._incident(request, rest, "run")
-        if not playbook or " " in playbook:
-            raise InvalidInputError("name one playbook: /incident run INC-1 playbook", field="playbook")
-        run = await self._operations.run_playbook(incident_id, playbook, by=request.by)
+        incident_id, words_ = await self._incident(request, rest, "run")
+        playbook, *given = words_.split() or [""]
+        if not playbook or not all("=" in word for word in given):
+            usage = "name one playbook, then its params: /incident run INC-1 playbook name=value"
+            raise InvalidInputError(usage, field="playbook")
+        params = {name: value for name, _, value in (word.partition("=") for word in given)}
+        run = await self._operations.run_playbook(incident_id, playbook, by=request.by, params=params)
         return _told(f"INC-{incident_id}: {words.run_line(run)}")
 
     async def _approve(self, request: Request, rest: str) -> Answer:
@@ -170,6 +184,11 @@ class Commands:
     async def _cancel(self, request: Request, rest: str) -> Answer:
         run = await self._operations.cancel(parse_run_id(rest), by=request.by)
         return _told(f"INC-{run.incident_id}: cancelled by {words.person(request.by)}. {words.run_line(run)}")
+
+    async def _undo(self, request: Request, rest: str) -> Answer:
+        run = await self._operations.undo(parse_run_id(rest), by=request.by)
+        who = words.person(request.by)
+        return _told(f"INC-{run.incident_id}: {who} has the changes of {run.playbook} taken back now.")
 
     async def _hold(self, request: Request, rest: str) -> Answer:
         service, rest = _first_word(rest)

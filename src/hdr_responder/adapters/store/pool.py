@@ -21,8 +21,8 @@ _SERVER_SETTINGS = {
     # A 2xx means committed to disk, whatever the server's or the role's default is.
     "synchronous_commit": "on",
     "statement_timeout": "30s",
-    # A frozen process must not keep others waiting for the pause switch or for a target.
-    "idle_in_transaction_session_timeout": "30s",
+    # A frozen process must not keep others waiting for the pause switch, for a target or for a run to take over.
+    "idle_in_transaction_session_timeout": "10s",
 }
 
 _UNBOUNDED = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}

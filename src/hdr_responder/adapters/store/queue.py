@@ -27,7 +27,7 @@ from hdr_responder.errors import AdapterError, TemporaryError
 
 log = structlog.get_logger(__name__)
 
-HEARTBEAT = timedelta(seconds=10)
+HEARTBEAT = timedelta(seconds=8)
 """A job whose worker was not heard for so long is given to another."""
 POLL = timedelta(seconds=5)
 """How long a job can go unnoticed when its notification is lost."""

@@ -12,11 +12,12 @@ from typing import Any
 
 import asyncpg
 
-from hdr_responder.adapters.store.facts import read_facts
+from hdr_responder.adapters.store.facts import read_facts, read_switches
 from hdr_responder.adapters.store.rows import document, names, parsed, pick, read, text
 from hdr_responder.adapters.store.session import Session
 from hdr_responder.adapters.store.sql import load
-from hdr_responder.domain.guards import GuardFacts
+from hdr_responder.domain.guards import FactsAsked, GuardFacts, Switches
+from hdr_responder.domain.ports.store import Renewal
 from hdr_responder.domain.runs import Approval, Mode, Plan, Run, RunStatus, Step, StepStatus, Trigger, Verification
 from hdr_responder.errors import FencedError, NotFoundError
 
@@ -52,7 +53,8 @@ def run_not_found(run_id: uuid.UUID) -> NotFoundError:
 
 
 def _to_approval(value: dict[str, Any]) -> Approval:
-    return Approval(person=value["person"], decision=value["decision"], at=datetime.fromisoformat(value["at"]))
+    at = datetime.fromisoformat(value["at"])
+    return Approval(person=value["person"], decision=value["decision"], at=at, gate=value["gate"])
 
 
 class PostgresRuns:
@@ -99,9 +101,13 @@ class PostgresRuns:
         if not await self._session.execute(SQL["save_step"], row, run.id, run.fence):
             raise _fenced(run)
 
-    async def facts(self, run: Run, *, now: datetime, since: datetime) -> GuardFacts:
-        """Read what guards ask, holding the pause switch and the run's targets until the transaction ends."""
-        return await read_facts(self._session, run, now=now, since=since)
+    async def facts(self, run: Run, asked: FactsAsked, *, now: datetime) -> GuardFacts:
+        """Read what guards ask, holding the pause switch, what is counted and the run's targets until the end."""
+        return await read_facts(self._session, run, asked, now=now)
+
+    async def switches(self, run: Run, *, now: datetime) -> Switches:
+        """Read what people switched off, holding the pause switch and the run's targets until the transaction ends."""
+        return await read_switches(self._session, run, now=now)
 
     async def lock_targets(self, run_id: uuid.UUID, keys: Sequence[str]) -> bool:
         """Take the target locks, all or none; those that the run already holds stay its own."""
@@ -112,9 +118,9 @@ class PostgresRuns:
         await self._session.execute(SQL["unlock_targets"], run_id, taken)
         return False
 
-    async def release_targets(self, run_id: uuid.UUID) -> None:
-        """Give the target locks back."""
-        await self._session.execute(SQL["release_targets"], run_id)
+    async def release_targets(self, run_id: uuid.UUID) -> list[uuid.UUID]:
+        """Give the target locks back; return the runs that the guard of one of these targets holds, oldest first."""
+        return [row["id"] for row in await self._session.fetch(SQL["release_targets"], run_id)]
 
     async def lease(self, run_id: uuid.UUID, owner: str, duration: timedelta) -> int | None:
         """Take the run's lease and return its new fencing token.
@@ -124,9 +130,10 @@ class PostgresRuns:
         fence: int | None = await self._session.value(SQL["lease"], run_id, owner, duration)
         return fence
 
-    async def renew(self, run_id: uuid.UUID, owner: str, fence: int, duration: timedelta) -> bool:
-        """Extend the lease; False when another worker has taken the run over."""
-        return await self._session.execute(SQL["renew"], run_id, owner, fence, duration) == 1
+    async def renew(self, run_id: uuid.UUID, owner: str, fence: int, duration: timedelta) -> Renewal | None:
+        """Extend the lease; None when another worker has taken the run over."""
+        row = await self._session.row(SQL["renew"], run_id, owner, fence, duration)
+        return None if row is None else Renewal(cancelled_by=row["cancel_requested_by"])
 
     async def release_lease(self, run_id: uuid.UUID, owner: str, fence: int) -> None:
         """Give the lease back; nothing when it was lost."""
@@ -134,7 +141,8 @@ class PostgresRuns:
 
     async def approve(self, run_id: uuid.UUID, approval: Approval) -> None:
         """Record one person's word; the first one counts."""
-        await self._session.execute(SQL["approve"], run_id, text(approval.person), approval.decision, approval.at)
+        person = text(approval.person)
+        await self._session.execute(SQL["approve"], run_id, person, approval.decision, approval.at, approval.gate)
 
     async def in_status(self, statuses: Sequence[RunStatus], limit: int) -> list[Run]:
         """Return the runs in these statuses, oldest first."""
@@ -147,6 +155,14 @@ class PostgresRuns:
     async def undo_due(self, now: datetime, limit: int) -> list[uuid.UUID]:
         """Return the runs with a temporary change whose time is up, the longest overdue first."""
         return [row["run_id"] for row in await self._session.fetch(SQL["undo_due"], now, limit)]
+
+    async def undoing(self, limit: int) -> list[Run]:
+        """Return the ended runs whose changes a worker takes back just now, oldest first."""
+        return [to_run(row) for row in await self._session.fetch(SQL["undoing"], limit)]
+
+    async def force_undo(self, run_id: uuid.UUID, by: str, at: datetime) -> None:
+        """Record that a person forces the run's changes back; the last one is kept."""
+        await self._session.execute(SQL["force_undo"], run_id, text(by), at)
 
 
 def _fenced(run: Run) -> FencedError:

@@ -14,6 +14,7 @@ from hdr_responder.adapters.store.jobs import enqueue
 from hdr_responder.adapters.store.notifications import PostgresNotifications
 from hdr_responder.adapters.store.pool import Connection
 from hdr_responder.adapters.store.runs import PostgresRuns
+from hdr_responder.adapters.store.schedules import PostgresSchedules
 from hdr_responder.adapters.store.session import Session
 from hdr_responder.adapters.store.timeline import PostgresTimeline
 from hdr_responder.domain.ports.store import (
@@ -25,6 +26,7 @@ from hdr_responder.domain.ports.store import (
     Job,
     Notifications,
     Runs,
+    Schedules,
     Timeline,
 )
 
@@ -41,6 +43,7 @@ class PostgresTransaction:
         self.runs: Runs = PostgresRuns(self.session)
         self.notifications: Notifications = PostgresNotifications(self.session)
         self.controls: Controls = PostgresControls(self.session)
+        self.schedules: Schedules = PostgresSchedules(self.session)
         self.artifacts: Artifacts = PostgresArtifacts(self.session)
 
     async def wake(self, job: Job, keys: Sequence[str] = ("",), after: timedelta | None = None) -> None:

@@ -48,6 +48,8 @@ class ObjectMeta:
     annotations: Mapping[str, str]
     controller: str | None = None
     """``Kind/name`` of the controlling owner, whose controller may revert what others change."""
+    gitops: str | None = None
+    """The Argo CD or Flux object that tracks it, for people, and whose controller reverts what it tracks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,10 @@ class WorkloadState:
     update_strategy: str = "RollingUpdate"
     partition: int = 0
     """StatefulSet: pods with a lower ordinal keep the old template."""
+    max_unavailable: int | str | None = None
+    """Of a rolling update as written, a number or a percentage of ``desired``; None where the object has none."""
+    max_surge: int | str | None = None
+    """As ``max_unavailable``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,9 +207,6 @@ class KubernetesCluster(Protocol):
 
     async def workload(self, workload: Workload) -> WorkloadState:
         """Read a workload; a NotFoundError names similar workloads of the namespace."""
-
-    async def managed_by_gitops(self, workload: Workload) -> str | None:
-        """Name the Argo CD or Flux object that owns the workload and would revert a change of it, None without one."""
 
     async def autoscaler(self, workload: Workload) -> Autoscaler | None:
         """Find the autoscaler (autoscaling/v2) that targets the workload.

@@ -16,10 +16,11 @@ from typing import Protocol
 
 from hdr_responder.domain.alerts import Occurrence
 from hdr_responder.domain.deliveries import Delivery
-from hdr_responder.domain.guards import GuardFacts, Hold, PauseState
+from hdr_responder.domain.guards import FactsAsked, GuardFacts, Hold, PauseState, Switches
 from hdr_responder.domain.incidents import Incident
 from hdr_responder.domain.notifications import Lane, Notification, NotificationStatus
 from hdr_responder.domain.runs import Approval, Run, RunStatus, Step
+from hdr_responder.domain.schedules import Scheduled
 from hdr_responder.domain.timeline import TimelineEntry
 
 
@@ -85,6 +86,13 @@ class QueuedTest:
     status: NotificationStatus
     attempts: int
     error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewal:
+    """A lease that was extended, with who cancelled the run meanwhile."""
+
+    cancelled_by: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,27 +239,28 @@ class Runs(Protocol):
         """Store a step's present state; raises FencedError as `save` does."""
         ...
 
-    async def facts(self, run: Run, *, now: datetime, since: datetime) -> GuardFacts:
-        """Read what guards ask, holding the pause switch and the run's targets until the transaction ends.
+    async def facts(self, run: Run, asked: FactsAsked, *, now: datetime) -> GuardFacts:
+        """Read what guards ask of others, holding the switch, what is counted and the run's targets until the end."""
+        ...
 
-        ``since`` bounds how far back starts are counted.
-        """
+    async def switches(self, run: Run, *, now: datetime) -> Switches:
+        """Read what people switched off, holding the pause switch and the run's targets until the transaction ends."""
         ...
 
     async def lock_targets(self, run_id: uuid.UUID, keys: Sequence[str]) -> bool:
         """Take the target locks; False (and none taken) when another run holds one."""
         ...
 
-    async def release_targets(self, run_id: uuid.UUID) -> None:
-        """Give the target locks back."""
+    async def release_targets(self, run_id: uuid.UUID) -> list[uuid.UUID]:
+        """Give the target locks back; return the runs that the guard of one of these targets holds, oldest first."""
         ...
 
     async def lease(self, run_id: uuid.UUID, owner: str, duration: timedelta) -> int | None:
         """Take the run's lease and return the new fencing token; None when a live worker holds it."""
         ...
 
-    async def renew(self, run_id: uuid.UUID, owner: str, fence: int, duration: timedelta) -> bool:
-        """Extend the lease; False when it was lost."""
+    async def renew(self, run_id: uuid.UUID, owner: str, fence: int, duration: timedelta) -> Renewal | None:
+        """Extend the lease; None when it was lost."""
         ...
 
     async def release_lease(self, run_id: uuid.UUID, owner: str, fence: int) -> None:
@@ -272,6 +281,14 @@ class Runs(Protocol):
 
     async def undo_due(self, now: datetime, limit: int) -> list[uuid.UUID]:
         """Return the runs with a temporary change whose time is up."""
+        ...
+
+    async def undoing(self, limit: int) -> list[Run]:
+        """Return the ended runs whose changes a worker takes back just now, oldest first."""
+        ...
+
+    async def force_undo(self, run_id: uuid.UUID, by: str, at: datetime) -> None:
+        """Record that a person forces the run's changes back, whatever is paused or held; the last one is kept."""
         ...
 
 
@@ -355,6 +372,42 @@ class Controls(Protocol):
         ...
 
 
+class Schedules(Protocol):
+    """What starts by the clock."""
+
+    async def expect(self, scheduled: Sequence[Scheduled]) -> None:
+        """Keep these due times, where none is kept yet."""
+        ...
+
+    async def due(self, wanted: Sequence[Scheduled], now: datetime) -> list[Scheduled]:
+        """Return those of ``wanted`` that are due, the longest overdue first; others may be about to claim them too."""
+        ...
+
+    async def claim(self, scheduled: Scheduled, now: datetime) -> datetime | None:
+        """Lock it and return when it was due; None when it is not, or another transaction holds it."""
+        ...
+
+    async def move(self, scheduled: Scheduled, next_at: datetime) -> None:
+        """Set when it is due next."""
+        ...
+
+    async def forget(self, before: datetime) -> None:
+        """Drop what was due before this time and nobody claimed: no document names it any more."""
+        ...
+
+    async def open_incident(self, key: str) -> int | None:
+        """Return the open incident of this key."""
+        ...
+
+    async def unfinished(self, playbook: str) -> int | None:
+        """Return the incident of a run of this playbook that the clock started and that has not ended."""
+        ...
+
+    async def to_settle(self, limit: int) -> list[int]:
+        """Return open incidents that stand for scheduled runs and whose newest run needs nobody any more."""
+        ...
+
+
 class Artifacts(Protocol):
     """Evidence."""
 
@@ -377,6 +430,7 @@ class Transaction(Protocol):
     runs: Runs
     notifications: Notifications
     controls: Controls
+    schedules: Schedules
     artifacts: Artifacts
 
     async def wake(self, job: Job, keys: Sequence[str] = ("",), after: timedelta | None = None) -> None:

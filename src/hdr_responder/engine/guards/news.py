@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hdr_responder.domain.alerts import Presence
 from hdr_responder.domain.durations import format_duration
-from hdr_responder.domain.runs import GuardVerdict
+from hdr_responder.domain.runs import GuardVerdict, Trigger
 from hdr_responder.engine.guards.question import ASK_AGAIN, Question, verdict, whole
 
 
@@ -12,6 +12,8 @@ def staleness(q: Question) -> GuardVerdict:
     """Only fresh news is acted on: the alert fires now, or its last message is young, or a person approved."""
     if q.run.requested_by is not None:
         return verdict("staleness", True, f"{q.run.requested_by} asked for it")
+    if q.run.trigger is Trigger.SCHEDULE:
+        return verdict("staleness", allowed=True, reason="the clock started it")
     if q.survey.presence is Presence.UNKNOWN:
         return _age(q)
     allowed, reason = _PRESENCE[q.survey.presence]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hdr_responder.domain.runs import GuardVerdict
+from hdr_responder.domain.runs import GuardVerdict, Trigger
 from hdr_responder.engine.guards.question import Question, verdict
 
 
@@ -23,7 +23,7 @@ def hold(q: Question) -> GuardVerdict:
 
 def resolved(q: Question) -> GuardVerdict:
     """Nothing starts for an incident that is over."""
-    if q.run.requested_by is None and not q.facts.alerts_firing:
+    if q.run.trigger is Trigger.ALERT and not q.facts.alerts_firing:
         return verdict("resolved", allowed=False, reason="none of the incident's alerts fires any more")
     if q.run.episode != q.incident.episode:
         return verdict("resolved", allowed=False, reason="the alert it was for is over; what fires now is planned anew")

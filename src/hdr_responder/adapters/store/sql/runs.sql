@@ -1,10 +1,10 @@
 -- name: insert
 insert into runs (id, incident_id, episode, playbook, mode, status, reason, verification, plan, trigger, requested_by, created_at,
-    ask_again_at, expires_at, started_at, ended_at, cancel_requested_by, verify_until, holding_since, next_check_at, fence)
+    ask_again_at, expires_at, started_at, ended_at, cancel_requested_by, verify_until, holding_since, next_check_at, resume_at, gate, gate_question, fence)
 select id, incident_id, episode, playbook, mode, status, reason, verification, plan, trigger, requested_by, created_at,
-    ask_again_at, expires_at, started_at, ended_at, cancel_requested_by, verify_until, holding_since, next_check_at, fence
+    ask_again_at, expires_at, started_at, ended_at, cancel_requested_by, verify_until, holding_since, next_check_at, resume_at, gate, gate_question, fence
 from jsonb_populate_record(null::runs, $1::jsonb)
-on conflict (incident_id, episode, playbook) where requested_by is null do nothing
+on conflict (incident_id, episode, playbook) where requested_by is null and trigger <> 'schedule' do nothing
 
 -- name: insert_targets
 insert into run_targets (run_id, target_key, effect_group)
@@ -49,7 +49,10 @@ set mode = n.mode,
     cancel_requested_by = n.cancel_requested_by,
     verify_until = n.verify_until,
     holding_since = n.holding_since,
-    next_check_at = n.next_check_at
+    next_check_at = n.next_check_at,
+    resume_at = n.resume_at,
+    gate = n.gate,
+    gate_question = n.gate_question
 from jsonb_populate_record(null::runs, $1::jsonb) as n
 where r.id = n.id and r.fence = n.fence
 
@@ -94,8 +97,14 @@ delete from target_locks
 where run_id = $1 and target_key = any ($2::text[])
 
 -- name: release_targets
-delete from target_locks
-where run_id = $1
+with released as (
+    delete from target_locks where run_id = $1 returning target_key
+)
+select r.id
+from runs r
+where r.status = 'held' and r.id <> $1 and r.plan @> '{"verdicts": [{"guard": "target", "allowed": false}]}'
+    and exists (select from run_targets t join released using (target_key) where t.run_id = r.id)
+order by r.created_at, r.id
 
 -- name: lease
 update runs
@@ -107,6 +116,7 @@ returning fence
 update runs
 set lease_until = clock_timestamp() + $4
 where id = $1 and lease_owner = $2 and fence = $3
+returning cancel_requested_by
 
 -- name: release_lease
 update runs
@@ -114,9 +124,9 @@ set lease_owner = null, lease_until = clock_timestamp()
 where id = $1 and lease_owner = $2 and fence = $3
 
 -- name: approve
-insert into approvals (run_id, person, decision, at)
-values ($1, $2, $3, $4)
-on conflict (run_id, person) do nothing
+insert into approvals (run_id, person, decision, at, gate)
+values ($1, $2, $3, $4, $5)
+on conflict (run_id, gate, person) do nothing
 
 -- name: in_status
 select r.*, approvals_of(r.id) as approvals
@@ -139,6 +149,21 @@ where undo_at <= $1 and undone is null
 group by run_id
 order by min(undo_at), run_id
 limit $2
+
+-- name: undoing
+-- A worker that takes changes back holds the lease of a run that has ended.
+select r.*, approvals_of(r.id) as approvals
+from runs r
+where r.status not in ('awaiting_approval', 'held', 'running', 'verifying')
+    and r.lease_until > clock_timestamp()
+    and r.id in (select run_id from steps where undo_at is not null and undone is null)
+order by r.created_at, r.id
+limit $1
+
+-- name: force_undo
+update runs
+set undo_forced_by = $2, undo_forced_at = $3
+where id = $1
 
 -- name: page
 select r.*, approvals_of(r.id) as approvals

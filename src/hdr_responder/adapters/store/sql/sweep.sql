@@ -12,6 +12,7 @@ with due (job, key) as (
         select 'run', id::text
         from runs
         where status = 'running'
+            and (resume_at is null or resume_at <= $1 or cancel_requested_by is not null)
             and (lease_until < clock_timestamp() or (lease_until is null and started_at <= $2))
         order by created_at
         limit $3

@@ -120,18 +120,30 @@ create table runs (
     started_at          timestamptz,
     ended_at            timestamptz,
     cancel_requested_by text,
+    undo_forced_by      text,
+    undo_forced_at      timestamptz,
     verify_until        timestamptz,
     holding_since       timestamptz,
     next_check_at       timestamptz,
+    resume_at           timestamptz,
+    gate                text not null default '',
+    gate_question       text not null default '',
     fence               bigint not null default 0,
     lease_owner         text,
     lease_until         timestamptz
 );
--- Automation runs a playbook at most once per episode of an incident; people may ask again.
-create unique index runs_once_per_episode on runs (incident_id, episode, playbook) where requested_by is null;
+-- An alert runs a playbook at most once per episode of an incident; people and the clock may ask again.
+create unique index runs_once_per_episode on runs (incident_id, episode, playbook)
+    where requested_by is null and trigger <> 'schedule';
 create index runs_incident on runs (incident_id, created_at);
 create index runs_unfinished on runs (status) where status in ('awaiting_approval', 'held', 'running', 'verifying');
 create index runs_created on runs (created_at, id);
+create index runs_of_schedule on runs (incident_id) where trigger = 'schedule';
+-- What budgets count, and what a playbook's record is read from.
+create index runs_started on runs (started_at) where started_at is not null;
+create index runs_started_of_playbook on runs (playbook, started_at) where started_at is not null;
+create index runs_ended_of_playbook on runs (playbook, ended_at)
+    where started_at is not null and status in ('completed', 'failed', 'ambiguous');
 
 -- What a run locks. Kept after its end: cooldown and budget are counted from it.
 create table run_targets (
@@ -169,14 +181,15 @@ create index steps_undo_due on steps (undo_at) where undo_at is not null and und
 
 create table approvals (
     run_id   uuid not null references runs (id),
+    gate     text not null,
     person   text not null,
     decision text not null check (decision in ('approve', 'deny')),
     at       timestamptz not null,
-    primary key (run_id, person)
+    primary key (run_id, gate, person)
 );
 
 create function approvals_of(run uuid) returns jsonb stable language sql as $$
-    select coalesce(jsonb_agg(jsonb_build_object('person', person, 'decision', decision, 'at', at) order by at, person), '[]')
+    select coalesce(jsonb_agg(jsonb_build_object('person', person, 'decision', decision, 'at', at, 'gate', gate) order by at, person), '[]')
     from approvals where run_id = run
 $$;
 
@@ -237,6 +250,15 @@ create table holds (
     until   timestamptz not null,
     by      text not null,
     reason  text not null
+);
+
+-- What starts by the clock: whoever locks a due row starts it and moves the time, so each occurrence runs once.
+create table schedules (
+    playbook  text not null,
+    cron      text not null,
+    time_zone text not null,
+    next_at   timestamptz not null,
+    primary key (playbook, cron, time_zone)
 );
 
 -- Dead man's switch: when each source's watchdog alert was last heard.

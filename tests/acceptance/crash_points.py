@@ -8,6 +8,7 @@ the run waits at the gate just before it, so that no lease runs out while other 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -58,6 +59,11 @@ class Point:
     alert: str = HELPS
     often: bool = True
     """Whether it is covered by default, or by the long profile alone."""
+
+
+def whole_effect(alert: str) -> Counter[str]:
+    """Return every effect that the playbook of this alert has in the end, each once."""
+    return Counter((*_effects_before(None), *(UNDO_EFFECTS if alert == IN_VAIN else ())))
 
 
 def hold_of(at: At, workload: str) -> Hold:

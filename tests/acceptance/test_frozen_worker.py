@@ -7,13 +7,12 @@ tells who did what.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.crash_points import EFFECTS, HELPS, IN_VAIN, UNDO_EFFECTS, At, call_of, hold_of
+from tests.acceptance.crash_points import HELPS, IN_VAIN, At, call_of, hold_of, whole_effect
 from tests.acceptance.gate import Hold
 from tests.acceptance.proving import NAMESPACE
 from tests.acceptance.stage import RUNS, Records, Stage, stage
@@ -107,9 +106,7 @@ async def taken_over(on: Stage) -> None:
 
 def assert_done_once(records: Records) -> None:
     for workload, alert in ALERTS.items():
-        effects = [effect for each in EFFECTS.values() for effect in each]
-        effects += UNDO_EFFECTS if alert == IN_VAIN else ()
-        assert records.effects(workload) == Counter(effects)
+        assert records.effects(workload) == whole_effect(alert)
         assert records.runs[workload]["verification"] == ("failed" if alert == IN_VAIN else "verified")
     assert records.too_early() == []
 

@@ -38,6 +38,8 @@ class Placement:
     """Where an occurrence belongs, by its labels alone."""
 
     key: IncidentKey
+    digest: str
+    """Of the key."""
     decision: TriageDecision
     service_known: bool
 
@@ -73,7 +75,7 @@ class Placer:
             problem=decision.problem[:_NAME_MAX],
             discriminator="" if service else correlation(source, labels),
         )
-        return Placement(key=key, decision=decision, service_known=service is not None)
+        return Placement(key=key, digest=key.digest, decision=decision, service_known=service is not None)
 
     def _named(self, labels: Mapping[str, str]) -> str:
         return next((labels[n] for n in self._services.identified_by if labels.get(n)), "")
@@ -107,7 +109,7 @@ class IncidentBook:
     def _find(self, occurrence: Occurrence, placement: Placement) -> tuple[Incident, Attachment]:
         if occurrence.incident_id is not None:
             return self.by_id[occurrence.incident_id], Attachment.JOINED
-        digest = placement.key.digest
+        digest = placement.digest
         for incident in self.by_key.get(digest, []):
             if incident.distance(occurrence.starts_at, occurrence.ends_at) <= self.reopen_window:
                 return incident, self._join(incident, occurrence)

@@ -212,7 +212,7 @@ class Intake:
         book = IncidentBook(now=now, reopen_window=self._settings.reopen_window)
         placements = {id(o): (o, self._placer.place(o)) for _, _, o in batch.applied}
         known = sorted({o.incident_id for o, _ in placements.values() if o.incident_id is not None})
-        book.add(await tx.incidents.by_keys(sorted({p.key.digest for _, p in placements.values()}), known))
+        book.add(await tx.incidents.by_keys(sorted({p.digest for _, p in placements.values()}), known))
         attachments: dict[int, tuple[Incident, Attachment]] = {}
         for occurrence, placement in placements.values():
             incident, attachment = book.attach(occurrence, placement)

@@ -22,7 +22,7 @@ from hdr_responder.engine import guards
 from hdr_responder.engine.gates import approval_rule
 from hdr_responder.engine.ledger import Lanes
 from hdr_responder.engine.measures import Measures
-from hdr_responder.engine.settling import give_back_targets, let_go
+from hdr_responder.engine.settling import close_steps, give_back_targets, let_go
 from hdr_responder.engine.starter import Starter
 from hdr_responder.engine.telling import Telling, telling
 from hdr_responder.errors import ConflictError, ForbiddenError, InvalidInputError
@@ -140,6 +140,7 @@ class PeopleOperations:
             await told.tx.runs.approve(run.id, Approval(person=by, decision="deny", at=told.ledger.now, gate=run.gate))
             run.move(RunStatus.DENIED, f"denied by {by}", at=told.ledger.now)
             await told.tx.runs.save(run)
+            await close_steps(told, run)
             await let_go(told.tx, told.ledger, run)
             self._measures.run_ended(run)
             told.ledger.entry(
@@ -155,6 +156,7 @@ class PeopleOperations:
             run.cancel_requested_by = by
             if run.status in WAITING:
                 run.move(RunStatus.CANCELLED, f"cancelled by {by}", at=told.ledger.now)
+                await close_steps(told, run)
                 await give_back_targets(told.tx, told.ledger, run.id)
                 self._measures.run_ended(run)
             elif run.resume_at is not None:

@@ -8,9 +8,10 @@ from datetime import datetime
 from hdr_responder.domain.incidents import Incident, IncidentStatus
 from hdr_responder.domain.notifications import NotificationKind
 from hdr_responder.domain.ports.store import Job, Transaction
-from hdr_responder.domain.runs import Run
+from hdr_responder.domain.runs import Run, StepStatus
 from hdr_responder.domain.timeline import EntryKind
 from hdr_responder.engine.ledger import Ledger
+from hdr_responder.engine.telling import Telling
 
 
 def resolve_by_alerts(incident: Incident, ledger: Ledger, *, at: datetime) -> None:
@@ -26,6 +27,24 @@ async def give_back_targets(tx: Transaction, ledger: Ledger, run_id: uuid.UUID) 
     """Give a run's targets back and ask the runs that waited for them."""
     for waiting in await tx.runs.release_targets(run_id):
         ledger.wake(Job.START, str(waiting))
+
+
+async def close_steps(told: Telling, run: Run) -> None:
+    """Give the steps that had begun an outcome when their run ends while no worker is at them.
+
+    Whether such a change took effect nobody has looked at: it is ambiguous.
+    """
+    changes = {s.id for s in run.plan.steps if s.mutates}
+    for step in await told.tx.runs.steps(run.id):
+        if step.status is not StepStatus.STARTED:
+            continue
+        changed = step.step_id in changes
+        step.move(StepStatus.AMBIGUOUS if changed else StepStatus.FAILED, at=told.ledger.now)
+        why = "it may or may not have taken effect" if changed else "not finished"
+        step.error = f"{why}: the run ended before anybody went on with it"
+        await told.tx.runs.save_step(run, step)
+        text = f"Step {step.step_id}: {step.status} ({step.error})"
+        told.ledger.entry(told.incident, EntryKind.STEP_ENDED, text, run_id=run.id)
 
 
 async def let_go(tx: Transaction, ledger: Ledger, run: Run, *, undo: bool = False) -> None:

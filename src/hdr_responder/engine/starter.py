@@ -30,7 +30,7 @@ from hdr_responder.engine.holding import MAX_HELD, Holding
 from hdr_responder.engine.ledger import Lanes
 from hdr_responder.engine.measures import Measures
 from hdr_responder.engine.planner import PlanError, Planner
-from hdr_responder.engine.settling import let_go
+from hdr_responder.engine.settling import close_steps, let_go
 from hdr_responder.engine.surveyor import Outlook
 from hdr_responder.engine.telling import Telling, telling
 from hdr_responder.errors import ConflictError, TemporaryError
@@ -301,6 +301,7 @@ class Starter:
     async def _end(self, told: Telling, run: Run, status: RunStatus, reason: str) -> None:
         run.move(status, reason, at=told.ledger.now)
         await told.tx.runs.save(run)
+        await close_steps(told, run)
         await let_go(told.tx, told.ledger, run)
         self._measures.run_ended(run)
 

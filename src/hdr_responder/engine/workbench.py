@@ -24,7 +24,7 @@ from hdr_responder.engine.evidence import IncidentEvidence
 from hdr_responder.engine.frozen import FrozenRun
 from hdr_responder.engine.ledger import Lanes
 from hdr_responder.engine.measures import Measures
-from hdr_responder.engine.settling import give_back_targets, let_go
+from hdr_responder.engine.settling import close_steps, give_back_targets, let_go
 from hdr_responder.engine.telling import Telling, telling
 from hdr_responder.errors import FencedError, HdrError
 
@@ -134,6 +134,8 @@ class Workbench:
         """
         run.move(status, reason, at=told.ledger.now)
         await told.tx.runs.save(run)
+        if status is RunStatus.AMBIGUOUS:
+            await close_steps(told, run)
         if status is RunStatus.FAILED:
             await let_go(told.tx, told.ledger, run, undo=undo)
         else:

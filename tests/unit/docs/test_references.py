@@ -58,8 +58,8 @@ def test_files_and_tests_that_are_named_exist(file: Path) -> None:
 
 
 def defines(file: Path, test: str) -> bool:
-    name_ = test.rpartition("::")[2]
-    return re.search(rf"^ *(?:(?:async )?def|class) {name_}\b", file.read_text("utf-8"), re.MULTILINE) is not None
+    last = test.rpartition("::")[2]
+    return re.search(rf"^ *(?:(?:async )?def|class) {last}\b", file.read_text("utf-8"), re.MULTILINE) is not None
 
 
 @pytest.mark.parametrize("file", FILES, ids=name)

@@ -7,6 +7,7 @@ always free.
 
 from __future__ import annotations
 
+import bisect
 import heapq
 import itertools
 import uuid
@@ -66,29 +67,58 @@ class _Counted:
     firing: dict[int, Occurrence] = field(default_factory=dict)
 
 
+class _Alert:
+    """The occurrences of one alert: those that fire, and the others by their end."""
+
+    def __init__(self) -> None:
+        self._firing: dict[int, Occurrence] = {}
+        self._ended: list[tuple[datetime, int, Occurrence]] = []
+        self._ends: dict[int, datetime] = {}
+
+    def since(self, since: datetime) -> list[Occurrence]:
+        """Return those that fire or ended at ``since`` or later."""
+        first = bisect.bisect_left(self._ended, (since, 0))
+        return [*(o for _, _, o in self._ended[first:]), *self._firing.values()]
+
+    def save(self, number: int, occurrence: Occurrence) -> None:
+        """Put an occurrence where it belongs now."""
+        end = occurrence.ends_at
+        if end is None:
+            self._firing[number] = occurrence
+            return
+        self._firing.pop(number, None)
+        before = self._ends.get(number)
+        if before == end:
+            return
+        if before is not None:
+            del self._ended[bisect.bisect_left(self._ended, (before, number))]
+        bisect.insort(self._ended, (end, number, occurrence))
+        self._ends[number] = end
+
+
 class MemoryAlerts:
     """Occurrences by their identity, and their counts by incident."""
 
     def __init__(self) -> None:
-        self._of_alert: dict[tuple[str, str], list[Occurrence]] = {}
+        self._of_alert: dict[tuple[str, str], _Alert] = {}
         self._of_incident: dict[int, _Counted] = {}
         self._ids = itertools.count(1)
 
     async def history(self, identities: Sequence[tuple[str, str]], since: datetime) -> list[Occurrence]:
         """Return the occurrences of these alerts that fire or ended at ``since`` or later."""
-        found = (o for identity in identities for o in self._of_alert.get(identity, ()))
-        return [o for o in found if o.ends_at is None or o.ends_at >= since]
+        known = (self._of_alert[i] for i in identities if i in self._of_alert)
+        return [occurrence for alert in known for occurrence in alert.since(since)]
 
     async def save(self, occurrences: Sequence[Occurrence]) -> None:
         """Take new ones in and count all of them anew."""
         for occurrence in occurrences:
-            new = occurrence.id is None
-            if new:
-                occurrence.id = next(self._ids)
-                self._of_alert.setdefault((occurrence.source, occurrence.fingerprint), []).append(occurrence)
             assert occurrence.incident_id is not None, "intake has placed it"
             counted = self._of_incident.setdefault(occurrence.incident_id, _Counted())
-            counted.total += new
+            if occurrence.id is None:
+                occurrence.id = next(self._ids)
+                counted.total += 1
+            identity = (occurrence.source, occurrence.fingerprint)
+            self._of_alert.setdefault(identity, _Alert()).save(occurrence.id, occurrence)
             _count(counted, occurrence)
             occurrence.changed = False
 

@@ -6,7 +6,6 @@ everything has had its time.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from hdr_responder.documents.guard_rules import Budget, Guards
 from hdr_responder.engine import guards
 from tests.integration.engine.properties.strategies import GROUP, PEOPLE
 from tests.integration.engine.properties.witness import EntryRow, IncidentRow, Recorded, RunRow
-from tests.unit.docs.markdown import ROOT, section
+from tests.unit.docs.markdown import ROOT, rows, section
 
 ACTIVE = frozenset({"running", "verifying"})
 WAITING = frozenset({"held", "awaiting_approval"})
@@ -29,12 +28,17 @@ PLAYBOOK_BUDGET = any("playbook" in g.__name__ for g in guards.GUARDS)
 
 
 def _documented(heading: str) -> frozenset[tuple[str | None, str]]:
-    """Return the moves that docs/states.md draws."""
-    drawn = re.findall(r"(\w+|\[\*\]) --> (\w+)", section(ROOT / "docs/states.md", heading))
-    return frozenset((None if a == "[*]" else a, b) for a, b in drawn)
+    """Return the moves that a table of docs/states.md lists; the first column is empty for a beginning."""
+    told = [[cell.strip("`") for cell in row[:2]] for row in rows(section(ROOT / "docs/states.md", heading))]
+    return frozenset((before or None, after) for before, after in told)
 
 
-MOVES = {"runs": _documented("Runs"), "incidents": _documented("Incidents"), "leases": frozenset()}
+MOVES = {
+    "runs": _documented("Moves of runs"),
+    "steps": _documented("Moves of steps") | {(None, "pending")},
+    "incidents": _documented("Incidents"),
+    "leases": frozenset(),
+}
 """A lease that a live worker holds is never taken."""
 
 
@@ -132,7 +136,7 @@ def one_run_per_target(seen: Recorded, _: World) -> Iterator[str]:
 
 
 def moves_are_documented(seen: Recorded, _: World) -> Iterator[str]:
-    """Runs and incidents move as docs/states.md says."""
+    """Runs, steps and incidents move as docs/states.md says, and leases are waited for."""
     for move in seen.moves:
         if (move.before, move.after) not in MOVES[move.kind]:
             yield f"{move.kind} {move.key}: {move.before} --> {move.after} is not documented"

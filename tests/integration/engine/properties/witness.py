@@ -38,12 +38,16 @@ create trigger witness_effect after insert on effects for each row execute funct
 
 create table witnessed_moves (id bigint generated always as identity, kind text, key text, before text, after text);
 create function witness_move() returns trigger language plpgsql as $$
+declare
+    was jsonb := case when tg_op = 'UPDATE' then to_jsonb(old) end;
+    is_now jsonb := to_jsonb(new);
 begin
-    if tg_op = 'INSERT' then
-        insert into witnessed_moves (kind, key, after) values (tg_table_name, new.id::text, new.status);
-    elsif old.status <> new.status then
+    if was is null or was ->> 'status' <> is_now ->> 'status' then
         insert into witnessed_moves (kind, key, before, after)
-        values (tg_table_name, new.id::text, old.status, new.status);
+        values (
+            tg_table_name, coalesce(is_now ->> 'id', concat_ws('/', is_now ->> 'run_id', is_now ->> 'step_id')),
+            was ->> 'status', is_now ->> 'status'
+        );
     end if;
     return null;
 end $$;
@@ -55,6 +59,7 @@ end $$;
 create trigger witness_lease after update on runs for each row
     when (new.fence > old.fence and old.lease_until > clock_timestamp()) execute function witness_lease();
 create trigger witness_move after insert or update on runs for each row execute function witness_move();
+create trigger witness_move after insert or update on steps for each row execute function witness_move();
 create trigger witness_move after insert or update on incidents for each row execute function witness_move();
 
 -- Deleting is a thousand times faster than truncating or copying a database, and leaves dead rows that vacuum takes.

@@ -87,12 +87,13 @@ class IdleChange(Idle, Mutation[Nothing, Done]):
     undoable = Undo.RESTORES
     holds_fence = True
     destructive = False
+    effect_group = "nothing"
 
     def permissions(self, params: Nothing) -> tuple[Permission, ...]:
         return ()
 
     def target(self, params: Nothing) -> Target:
-        return Target(key=f"bench:{params.cell}", effect_group="nothing", title=params.cell)
+        return Target(key=f"bench:{params.cell}", effect_group=self.effect_group, title=params.cell)
 
     async def survey(self, systems: object, params: Nothing) -> TargetSurvey:
         return TargetSurvey()

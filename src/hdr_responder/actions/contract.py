@@ -186,6 +186,8 @@ class Mutation(Action[P, R]):
 
     mutates = True
     undoable: ClassVar[Undo]
+    effect_group: ClassVar[str]
+    """Shared by actions whose effects disturb the same thing in the same way: budgets and cooldown count by it."""
     holds_fence: ClassVar[bool]
     """Whether the target can carry the fence (Kubernetes objects can, a database session cannot)."""
     destructive: ClassVar[bool]
@@ -292,6 +294,11 @@ class Registry:
     def __init__(self, actions: tuple[AnyAction, ...], checks: tuple[AnyCheck, ...]) -> None:
         self.actions: Mapping[str, AnyAction] = _by_name(actions)
         self.checks: Mapping[str, AnyCheck] = _by_name(checks)
+
+    @property
+    def effect_groups(self) -> frozenset[str]:
+        """The kinds of effect that actions have."""
+        return frozenset(a.effect_group for a in self.actions.values() if isinstance(a, Mutation))
 
 
 N = TypeVar("N", AnyAction, AnyCheck)

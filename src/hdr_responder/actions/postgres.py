@@ -223,6 +223,7 @@ undo: none
     parameters = TerminateBlockersParameters
     result = TerminateBlockersResult
     undoable: ClassVar[Undo] = Undo.NONE
+    effect_group = "sessions"
     holds_fence: ClassVar[bool] = False
     destructive: ClassVar[bool] = True
     awaits_dependencies: ClassVar[bool] = False
@@ -238,7 +239,9 @@ undo: none
     def target(self, params: TerminateBlockersParameters) -> Target:
         """Return the database: two runs never end sessions of it at once."""
         return Target(
-            key=f"postgres:{params.target}", effect_group="sessions", title=f"sessions of database {params.target}"
+            key=f"postgres:{params.target}",
+            effect_group=self.effect_group,
+            title=f"sessions of database {params.target}",
         )
 
     async def dry_run(self, ctx: StepContext, params: TerminateBlockersParameters) -> None:

@@ -146,7 +146,7 @@ def _intake(parts: Parts) -> Intake:
 
 
 def _starter(parts: Parts, escalation: Escalation) -> Starter:
-    automation = Automation(environment=parts.settings.environment, cap=parts.settings.mode_cap)
+    automation = Automation.of(parts.settings)
     return Starter(
         store=parts.store,
         documents=parts.documents,

@@ -108,19 +108,21 @@ def overlaid(environ: Mapping[str, str], config: Path | None, playbooks: Path | 
 def examine(environ: Mapping[str, str]) -> Outcome:
     """Check settings and documents; wrong settings do not keep the documents from being checked."""
     from hdr_responder.actions.registry import registry
+    from hdr_responder.app.documents import unknown_effects
     from hdr_responder.documents.catalogue import load
     from hdr_responder.documents.problems import DocumentError
     from hdr_responder.settings import load_settings
 
     lines: list[str] = []
-    problems: list[ProblemView] = []
     settings: Settings | None = None
     documents: Documents | None = None
     try:
         settings = load_settings(environ=environ)
     except ConfigError as error:
         lines = str(error).splitlines()
-        problems = [_placed(line) for line in lines]
+    if settings:
+        lines += unknown_effects(settings)
+    problems = [_placed(line) for line in lines]
     folders = (settings.config.dir, settings.playbooks.dir) if settings else _folders(environ)
     try:
         documents = load(*folders, registry())

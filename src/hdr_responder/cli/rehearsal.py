@@ -51,7 +51,7 @@ class Setting:
     @property
     def planner(self) -> Planner:
         """The planner of these documents in the settings' environment."""
-        automation = Automation(environment=self.settings.environment, cap=self.settings.mode_cap)
+        automation = Automation.of(self.settings)
         return Planner(services=self.documents.services, automation=automation)
 
 

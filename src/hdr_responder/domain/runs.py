@@ -22,7 +22,7 @@ class Mode(StrEnum):
     AUTO = "auto"
 
     def stricter(self, other: Mode) -> Mode:
-        """Return the one that allows less."""
+        """Return the one that allows less; this one where they are equal."""
         return self if _STRICTNESS[self] <= _STRICTNESS[other] else other
 
 

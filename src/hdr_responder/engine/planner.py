@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hdr_responder.documents.playbooks import CompiledPlaybook
 from hdr_responder.documents.scope import AlertValues, IncidentValues, ScopeValues
@@ -19,6 +19,7 @@ from hdr_responder.domain.priorities import Priority
 from hdr_responder.domain.runs import Mode, Plan
 from hdr_responder.engine.unfolding import PlanError, unfold
 from hdr_responder.errors import HdrError, InvalidInputError
+from hdr_responder.settings import Settings
 
 __all__ = ["Automation", "PlanError", "Planner", "scope_values"]
 
@@ -29,6 +30,21 @@ class Automation:
 
     environment: str
     cap: Mode
+    priorities: Mapping[Priority, Mode] = field(default_factory=dict)
+    """Caps by the incident's priority."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Automation:
+        """Return what the settings allow."""
+        return cls(environment=settings.environment, cap=settings.mode_cap, priorities=settings.automation.priorities)
+
+    def capped(self, mode: Mode, priority: Priority) -> tuple[Mode, str | None]:
+        """Return how much of a mode is allowed, and what allows no more where that is less."""
+        cap, why = self.cap, f"environment {self.environment} allows no more than {self.cap}"
+        special = self.priorities.get(priority, Mode.AUTO)
+        if cap.stricter(special) is not cap:
+            cap, why = special, f"for {priority} no more than {special} is allowed"
+        return (mode, None) if mode.stricter(cap) is mode else (cap, why)
 
 
 class Planner:
@@ -38,10 +54,9 @@ class Planner:
         self._services = services
         self._automation = automation
 
-    @property
-    def cap(self) -> Mode:
-        """The most that the environment allows."""
-        return self._automation.cap
+    def cap(self, priority: Priority) -> Mode:
+        """The most that the environment allows for incidents of a priority."""
+        return self._automation.capped(Mode.AUTO, priority)[0]
 
     @property
     def environment(self) -> str:
@@ -102,9 +117,8 @@ class Planner:
         for name, called in playbook.called.items():
             if mode.stricter(called.model.guards.mode) is not mode:
                 mode, reason = called.model.guards.mode, f"it calls {name}, whose mode is {called.model.guards.mode}"
-        if self._automation.cap.stricter(mode) is not mode:
-            mode = self._automation.cap
-            reason = f"environment {self._automation.environment} allows no more than {mode}"
+        mode, less = self._automation.capped(mode, incident.priority)
+        reason = less or reason
         rules = [guards.approval, *(called.model.guards.approval for called in playbook.called.values())]
         if mode is Mode.AUTO and any(incident.priority in rule.required_for for rule in rules):
             mode, reason = Mode.APPROVE, f"approval is required for {incident.priority}"

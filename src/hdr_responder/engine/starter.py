@@ -135,8 +135,10 @@ class Starter:
             return
         refused = await self._refusals(told, run, survey)
         if run.started_at is not None and any(guards.is_over(v) for v in refused):
-            # Midway either the worker leaves out what is no longer needed, or the playbook wants it finished.
-            refused = [] if stops_when_resolved(run) else [v for v in refused if v.guard not in guards.OF_THE_ALERT]
+            # Midway either the worker leaves out what is no longer needed, which only a pause keeps it from, or the
+            # playbook wants it finished.
+            stops = stops_when_resolved(run)
+            refused = [v for v in refused if (v.guard == "pause" if stops else v.guard not in guards.OF_THE_ALERT)]
         if await self._end_by(told, run, refused):
             return
         if not refused and not await told.tx.runs.lock_targets(run.id, [t.key for t in run.plan.targets]):
@@ -149,7 +151,7 @@ class Starter:
 
     async def _ends_unasked(self, told: Telling, run: Run, survey: Survey) -> bool:
         """End a run that the environment does not allow, or whose time to wait is over; tell whether."""
-        if Mode.OBSERVE in {run.mode, self._planner.cap}:
+        if Mode.OBSERVE in {run.mode, self._planner.cap(told.incident.priority)}:
             if run.started_at is None:
                 await self._observed(told, run, survey)
             else:
@@ -180,7 +182,7 @@ class Starter:
             incident=told.incident,
             rules=rules,
             facts=await told.tx.runs.facts(run, asked, now=told.ledger.now),
-            cap=self._planner.cap,
+            cap=self._planner.cap(told.incident.priority),
             survey=survey,
             calendar=self._documents.calendar,
             environment=self._planner.environment,

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from hdr_responder.domain.durations import Duration
 from hdr_responder.domain.guards import Allowance, Allowances
+from hdr_responder.domain.priorities import Priority
 from hdr_responder.domain.runs import Mode
 from hdr_responder.settings.models import Section
 
@@ -70,5 +71,7 @@ class AutomationSettings(Section):
 
     modes: ModeSettings = Field(default_factory=ModeSettings)
     """Caps by environment; the stricter of the cap and the playbook's own mode holds."""
+    priorities: dict[Priority, Mode] = Field(default_factory=dict)
+    """Caps by the incident's priority, in every environment: ``{P1: approve}``; a priority not named has none."""
     budgets: BudgetsSettings = Field(default_factory=BudgetsSettings)
     """How often all playbooks together may act."""

@@ -142,6 +142,7 @@ class SetCell(Mutation[CellParameters, CellResult]):
     undoable = Undo.RESTORES
     holds_fence = True
     destructive = False
+    effect_group = "set"
     default_timeout_seconds = 20.0
 
     def __init__(self, cells: Cells) -> None:
@@ -151,7 +152,7 @@ class SetCell(Mutation[CellParameters, CellResult]):
         return ()
 
     def target(self, params: CellParameters) -> Target:
-        return Target(key=f"cell:{params.cell}", effect_group="set", title=f"cell {params.cell}")
+        return Target(key=f"cell:{params.cell}", effect_group=self.effect_group, title=f"cell {params.cell}")
 
     async def survey(self, systems: Systems, params: CellParameters) -> TargetSurvey:
         if isinstance(self._cells.surveyed, HdrError):

@@ -36,6 +36,18 @@ async def test_the_stricter_of_playbook_and_environment_holds(open_cells: OpenWo
     assert await outcome(workshop) == OUTCOMES[own.stricter(cap)]
 
 
+@pytest.mark.parametrize(("priority", "mode"), [("P2", Mode.APPROVE), ("P1", Mode.AUTO)])
+async def test_a_priority_may_have_a_cap_of_its_own(open_cells: OpenWorkshop, priority: str, mode: Mode) -> None:
+    settings = Settings.model_validate({"automation": {"priorities": {priority: "approve"}}})
+    workshop = await open_cells(settings=settings)
+    assert await outcome(workshop) == OUTCOMES[mode]
+    run = await workshop.run()
+    if mode is Mode.APPROVE:
+        assert "for P2 no more than approve is allowed" in run["reason"]
+        await workshop.peer(settings=settings).settle()
+        assert (await workshop.run())["status"] == "awaiting_approval", "also after a restart"
+
+
 @pytest.mark.parametrize(
     ("environment", "mode"), [("development", Mode.AUTO), ("staging", Mode.APPROVE), ("production", Mode.OBSERVE)]
 )

@@ -76,3 +76,11 @@ def test_a_folder_without_documents_is_told_file_by_file(run: Run, tmp_path: Pat
     assert {line.split(":")[0] for line in ended.out.splitlines()} >= {
         str(tmp_path / name) for name in ("services.yaml", "triage.yaml", "escalation.yaml")
     }
+
+
+def test_a_budget_for_an_effect_that_no_action_has(run: Run, config: Path) -> None:
+    (config / "responder.yaml").write_text("automation: {budgets: {effects: {restrat: {runs: 1, per: 1h}}}}\n")
+    ended = run("check", "--config", str(config))
+    assert ended.code == 1
+    assert "automation.budgets.effects.restrat: no action has this kind of effect" in ended.out
+    assert "workload" in ended.out

@@ -123,7 +123,7 @@ def test_figures_in_the_text() -> None:
     decision = next((ROOT / "docs/decisions").glob("*group-commit.md")).read_text("utf-8")
     guide = (ROOT / "docs/playbooks.md").read_text("utf-8")
     for text, said in (
-        (architecture, f"lease of {LeaseSettings().duration.total_seconds():g} s"),
+        (architecture, f"a lease lasts {LeaseSettings().duration.total_seconds():g} s"),
         (architecture, f"health ({service.HEALTH_SECONDS:g} s), the sweep for rows that are due without a job "
          f"({service.SWEEP_SECONDS:g} s), schedules ({service.SCHEDULES_SECONDS:g} s), "
          f"housekeeping ({service.HOUSEKEEPING_SECONDS:g} s) and retention (1 h)"),

@@ -104,13 +104,14 @@ class RolloutRestart(Mutation[OnWorkload, RestartResult]):
     undoable = Undo.RESTORES
     holds_fence = True
     destructive = False
+    effect_group = "restart"
     default_timeout_seconds = 90.0
 
     def permissions(self, params: OnWorkload) -> tuple[Permission, ...]:
         return ()
 
     def target(self, params: OnWorkload) -> Target:
-        return Target(key=params.workload.key, effect_group="restart", title=str(params.workload))
+        return Target(key=params.workload.key, effect_group=self.effect_group, title=str(params.workload))
 
     async def dry_run(self, ctx: StepContext, params: OnWorkload) -> None:
         del ctx, params
@@ -144,12 +145,13 @@ class Terminate(Mutation[TerminateParameters, TerminateResult]):
     undoable = Undo.NONE
     holds_fence = False
     destructive = True
+    effect_group = "sessions"
 
     def permissions(self, params: TerminateParameters) -> tuple[Permission, ...]:
         return ()
 
     def target(self, params: TerminateParameters) -> Target:
-        return Target(key=params.target, effect_group="sessions", title=params.target)
+        return Target(key=params.target, effect_group=self.effect_group, title=params.target)
 
     async def dry_run(self, ctx: StepContext, params: TerminateParameters) -> None:
         del ctx, params

@@ -99,6 +99,7 @@ with:
     undoable = Undo.RESTORES
     holds_fence = True
     destructive = True
+    effect_group = "network"
     awaits_dependencies = False
 
     def permissions(self, params: QuarantineParameters) -> tuple[Permission, ...]:
@@ -112,7 +113,7 @@ with:
 
     def target(self, params: QuarantineParameters) -> Target:
         """Return the workload."""
-        return workload_target(params.workload, "network")
+        return workload_target(params.workload, self.effect_group)
 
     async def survey(self, systems: Systems, params: QuarantineParameters) -> TargetSurvey:
         """Look at the workload: all of it is cut off."""

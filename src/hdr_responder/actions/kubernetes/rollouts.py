@@ -101,6 +101,7 @@ with:
     undoable = Undo.NONE
     holds_fence = True
     destructive = False
+    effect_group = "workload"
 
     def permissions(self, params: RestartParameters) -> tuple[Permission, ...]:
         """Return the rights to read and patch the workload."""
@@ -108,7 +109,7 @@ with:
 
     def target(self, params: RestartParameters) -> Target:
         """Return the workload; other ways to replace its pods share the effect."""
-        return workload_target(params.workload, "workload")
+        return workload_target(params.workload, self.effect_group)
 
     async def survey(self, systems: Systems, params: RestartParameters) -> TargetSurvey:
         """Look at the workload; what it takes away is up to its update strategy."""

@@ -112,7 +112,7 @@ class Scaling(Mutation[P, ScalingResult]):
 
     def target(self, params: P) -> Target:
         """Return the workload, whichever object carries its replica numbers."""
-        return workload_target(params.workload, "replicas")
+        return workload_target(params.workload, self.effect_group)
 
     async def survey(self, systems: Systems, params: P) -> TargetSurvey:
         """Look at the workload; a GitOps controller puts replica numbers back that it tracks."""
@@ -192,6 +192,7 @@ with:
 """
     parameters = ScaleOutParameters
     destructive = False
+    effect_group = "replicas"
 
     def permissions(self, params: ScaleOutParameters) -> tuple[Permission, ...]:
         """Return the rights on the workload and on its autoscaler, which is what changes where there is one."""
@@ -234,6 +235,7 @@ with:
 """
     parameters = ScaleToZeroParameters
     destructive = True
+    effect_group = "replicas"
     awaits_dependencies = False
 
     def impact(self, workload: WorkloadState) -> Impact | None:

@@ -31,7 +31,7 @@ class Question:
     rules: Guards
     facts: GuardFacts
     cap: Mode
-    """The most that the environment allows now; it may have become stricter since the run was planned."""
+    """The most that the environment allows now for this priority; it may have become stricter since the plan."""
     survey: Survey
     """What the outside says, asked just before the transaction."""
     calendar: Calendar

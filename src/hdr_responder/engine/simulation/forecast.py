@@ -80,7 +80,7 @@ def forecast(plan: Plan, incident: Incident, beforehand: Beforehand) -> tuple[Fo
         incident=incident,
         rules=rules,
         facts=cast("GuardFacts", _Known(facts)),
-        cap=beforehand.planner.cap,
+        cap=beforehand.planner.cap(incident.priority),
         survey=cast("Survey", _Known({})),
         calendar=beforehand.calendar,
         environment=beforehand.planner.environment,

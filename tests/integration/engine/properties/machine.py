@@ -53,7 +53,7 @@ class EngineMachine(RuleBasedStateMachine):
         await asyncio.gather(*works)
         await self.stage.look(model.ALWAYS)
 
-    @initialize(documents=playbooks, fired=some_alerts, expected=some_faults)
+    @initialize(documents=playbooks(), fired=some_alerts, expected=some_faults)
     def begin(self, documents: tuple[dict[str, Any], ...], fired: list[Alert], expected: list[Fault]) -> None:
         self.stage.run(self.stage.begin(documents))
         self.began = True

@@ -169,16 +169,24 @@ def nothing_starts_on_a_held_service(seen: Recorded, world: World) -> Iterator[s
 def approvals_are_awaited(seen: Recorded, _: World) -> Iterator[str]:
     """What needs people's word has it, from enough of those who may give it; observing starts nothing."""
     for run, _at in _starts(seen):
-        rule = _rules(run).approval
-        agreed = {a["person"] for a in run.approvals if a["decision"] == "approve"}
-        if run.mode == "approve" and len(agreed) < rule.approvers:
+        agreed = run.approvers()
+        if run.mode == "approve" and len(agreed) < _rules(run).approval.approvers:
             yield f"{run.id} started with the approval of {agreed}"
         if run.mode == "observe":
             yield f"{run.id} was to observe and started"
+        urgent = run.destructive and seen.incident(run.incident_id).priority == "P1"
+        if urgent and run.requested_by and agreed <= {run.requested_by}:
+            yield f"{run.id} is destructive at P1 and started by the word of {run.requested_by} alone"
     for run in seen.runs:
-        agreed = {a["person"] for a in run.approvals if a["decision"] == "approve"}
-        if _rules(run).approval.group == GROUP and not agreed <= MEMBERS:
-            yield f"{run.id} was approved by strangers: {agreed}"
+        strangers = {a.person for a in run.approvals if a.decision == "approve"} - MEMBERS
+        if _rules(run).approval.group == GROUP and strangers:
+            yield f"{run.id} was approved by strangers: {strangers}"
+    runs = {r.id: r for r in seen.runs}
+    for step in seen.steps:
+        if step.asked is not None and step.status == "succeeded":
+            agreed = runs[step.run_id].approvers(step.step_id)
+            if len(agreed) < step.asked:
+                yield f"{step} was passed by the word of {agreed}"
 
 
 def people_are_told(seen: Recorded, _: World) -> Iterator[str]:

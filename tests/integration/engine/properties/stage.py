@@ -106,6 +106,7 @@ class Stage:
         models = [Playbook.model_validate(w) for w in written]
         library = Library({m.metadata.name: m for m in models}, cells.registry())
         compiled = [library.compiled(m.metadata.name) for m in models]
+        assert all(compiled), written
         return dataclasses.replace(self._shipped, playbooks=tuple(c for c in compiled if c))
 
     @property
@@ -326,6 +327,7 @@ _ON_RUNS: dict[str, Callable[..., Awaitable[object]]] = {
     "approve": PeopleOperations.approve,
     "deny": PeopleOperations.deny,
     "cancel": PeopleOperations.cancel,
+    "undo": PeopleOperations.undo,
 }
 _ON_INCIDENTS: dict[str, Callable[[Stage, int, Deed], Awaitable[object]]] = {
     "acknowledge": lambda stage, incident, deed: stage.operations.acknowledge(incident, by=deed.by),

@@ -88,7 +88,18 @@ hands = st.one_of(
 )
 
 DeedName = Literal[
-    "approve", "deny", "cancel", "acknowledge", "resolve", "request", "command", "pause", "resume", "hold", "release"
+    "approve",
+    "deny",
+    "cancel",
+    "undo",
+    "acknowledge",
+    "resolve",
+    "request",
+    "command",
+    "pause",
+    "resume",
+    "hold",
+    "release",
 ]
 
 
@@ -129,6 +140,7 @@ def faults(draw: st.DrawFn) -> Fault:
 
 some_faults = st.sampled_from([0, 0, 1, 1, 2]).flatmap(lambda n: st.lists(faults(), min_size=n, max_size=n))
 
+_SEEN = (*CELLS, "${params.cell}")
 _CELL = st.sampled_from([*CELLS * 6, *["${params.cell}"] * 16, "missing"])
 _VALUE = st.integers(1, 4)
 _BUDGETS = st.fixed_dictionaries(
@@ -146,18 +158,45 @@ def _conditions(draw: st.DrawFn, earlier: int) -> str | None:
 
 
 @st.composite
+def _changes(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    """Return a step that changes one cell, or each of some."""
+    step: dict[str, Any] = {"id": name, "action": draw(st.sampled_from(["cell.set", "cell.set", "cell.set_blind"]))}
+    if draw(st.sampled_from([False] * 7 + [True])):
+        step |= {"for_each": list(CELLS[:2]), "with": {"cell": "${item}"}}
+    else:
+        step["with"] = {"cell": draw(_CELL)}
+    step["with"]["value"] = draw(_VALUE)
+    if step["action"] == "cell.set_blind":
+        return step | {"undo": "none"}
+    return step | draw(st.sampled_from([{}, {}, {}, {"undo": "none"}, {"for": "10m"}, {"for": "2h"}]))
+
+
+def _look(name: str, cell: str) -> dict[str, Any]:
+    return {"id": name, "action": "cell.look", "with": {"cell": cell}}
+
+
+_KINDS = ("change",) * 9 + ("look", "look", "wait", "approve", "parallel", "call")
+
+
+@st.composite
 def _steps(draw: st.DrawFn, position: int) -> dict[str, Any]:
-    action = draw(st.sampled_from(["cell.set", "cell.set", "cell.set_blind", "cell.look"]))
-    step: dict[str, Any] = {"id": f"s{position}", "action": action, "with": {"cell": draw(_CELL)}}
-    step["on_error"] = draw(st.sampled_from(["fail", "fail", "continue", "undo"]))
-    optional = {"when": draw(_conditions(position)), "retry": draw(_RETRY)}
-    if action != "cell.look":
-        step["with"]["value"] = draw(_VALUE)
-    if action == "cell.set_blind":
-        step["undo"] = "none"
-    if action == "cell.set":
-        optional |= draw(st.sampled_from([{}, {}, {"undo": "none"}, {"for": "10m"}, {"for": "2h"}]))
-    return step | {k: v for k, v in optional.items() if v is not None}
+    name, condition = f"s{position}", draw(_conditions(position))
+    when = {"when": condition} if condition else {}
+    kind = draw(st.sampled_from(_KINDS))
+    if kind == "wait":
+        return {"id": name, "wait": draw(st.sampled_from(["30s", "10m"]))} | when
+    if kind == "approve":
+        approvers, expires = draw(st.sampled_from([1, 1, 2])), draw(st.sampled_from(["10m", "30m"]))
+        return {"id": name, "approve": {"message": "Go on?", "approvers": approvers, "expires": expires}} | when
+    if kind == "parallel":
+        return {"id": name, "parallel": [_look(f"{name}_a", "a"), _look(f"{name}_b", draw(_CELL))]} | when
+    on_error = {"on_error": draw(st.sampled_from(["fail", "fail", "continue", "undo"]))}
+    if kind == "call":
+        each = draw(st.sampled_from([{}, {"for_each": list(CELLS[:2]), "with": {"cell": "${item}"}}]))
+        return {"id": name, "call": CALLED, "with": {"cell": draw(_CELL)}} | each | on_error | when
+    retry = draw(_RETRY)
+    step = _look(name, draw(_CELL)) if kind == "look" else draw(_changes(name))
+    return step | on_error | when | ({"retry": retry} if retry else {})
 
 
 @st.composite
@@ -184,7 +223,7 @@ def _rules(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def _verify(draw: st.DrawFn, steps: list[dict[str, Any]]) -> dict[str, Any]:
     """Return checks that hold when the steps were done, or others."""
-    wanted = [s["with"] for s in steps if s["action"] != "cell.look" and s["with"]["cell"] != "missing"]
+    wanted = [s["with"] for s in steps if s.get("action", "cell.look") != "cell.look" and s["with"]["cell"] in _SEEN]
     anything = st.fixed_dictionaries({"cell": st.sampled_from(CELLS), "value": _VALUE})
     looked_at = st.sampled_from(wanted[-1:] * 3 + wanted) | anything if wanted else anything
     need = draw(st.sampled_from(["all", "any"]))
@@ -204,11 +243,23 @@ def _playbooks(draw: st.DrawFn, name: str, match: str) -> dict[str, Any]:
         verify=draw(_verify(steps)),
         on_failure=draw(st.sampled_from([[], [{"action": "incident.escalate"}]])),
         undo=draw(st.sampled_from(["on_failure", "on_failure", "never"])),
+        if_resolved=draw(st.sampled_from(["stop", "stop", "finish"])),
     )
 
 
 PLAYBOOKS = ("on-cells", "on-services")
-playbooks = st.tuples(
-    _playbooks(PLAYBOOKS[0], 'alertname = "HdrCell"'), _playbooks(PLAYBOOKS[1], 'alertname = "HdrServiceDown"')
-)
-"""Two documents: the alerts of the first are P2 or P3 by severity, those of the second P1."""
+CALLED = "called"
+
+
+@st.composite
+def playbooks(draw: st.DrawFn) -> tuple[dict[str, Any], ...]:
+    """Two documents that alerts start, those of the first P2 or P3 by severity and those of the second P1, and a third
+    that both may call."""
+    called = default_playbook(
+        metadata={"name": CALLED, "summary": "Is called."},
+        params={"cell": {"type": "string"}},
+        steps=[draw(_changes("set")), _look("see", "${params.cell}")],
+    )
+    del called["match"], called["priorities"]
+    first = draw(_playbooks(PLAYBOOKS[0], 'alertname = "HdrCell"'))
+    return first, draw(_playbooks(PLAYBOOKS[1], 'alertname = "HdrServiceDown"')), called

@@ -87,7 +87,7 @@ select json_build_object(
             'reason', r.reason, 'verification', r.verification, 'requested_by', r.requested_by,
             'started_at', extract(epoch from r.started_at), 'ended_at', extract(epoch from r.ended_at),
             'verdicts', r.plan -> 'verdicts', 'rules', r.plan #> '{document,guards}',
-            'undo', r.plan #>> '{document,undo}',
+            'destructive', jsonb_path_exists(r.plan, '$.steps[*] ? (@.destructive == true)'),
             'approvals', approvals_of(r.id),
             'targets', (select coalesce(json_agg(target_key order by target_key), '[]') from run_targets t
                         where t.run_id = r.id),
@@ -98,7 +98,12 @@ select json_build_object(
     'steps', (
         select coalesce(json_agg(json_build_object(
             'run_id', run_id, 'step_id', step_id, 'action', action, 'status', status, 'parameters', parameters,
-            'state', state, 'undo_due', undo_at is not null, 'undone', undone
+            'state', state, 'undo_due', undo_at is not null, 'undone', undone,
+            'asked', case when action = 'approve' then (
+                select (p #>> '{parameters,approvers}')::integer
+                from runs r, jsonb_array_elements(r.plan -> 'steps') p
+                where r.id = run_id and p ->> 'id' = step_id
+            ) end
         ) order by run_id, position), '[]') from steps
     ),
     'effects', (
@@ -146,6 +151,12 @@ class Verdict(_Row):
     reason: str
 
 
+class Approval(_Row):
+    person: str
+    decision: str
+    gate: str
+
+
 class RunRow(_Row):
     id: str
     incident_id: int
@@ -159,10 +170,14 @@ class RunRow(_Row):
     ended_at: float | None
     verdicts: tuple[Verdict, ...]
     rules: dict[str, Any]
-    undo: str
-    approvals: tuple[dict[str, str], ...]
+    destructive: bool
+    approvals: tuple[Approval, ...]
     targets: tuple[str, ...]
     locks: tuple[str, ...]
+
+    def approvers(self, gate: str = "") -> set[str]:
+        """Who agreed to its start, or at one of its ``approve`` steps."""
+        return {a.person for a in self.approvals if a.decision == "approve" and a.gate == gate}
 
 
 class StepRow(_Row):
@@ -174,6 +189,8 @@ class StepRow(_Row):
     state: dict[str, JsonValue] | None
     undo_due: bool
     undone: str | None
+    asked: int | None
+    """How many people an ``approve`` step asks."""
 
     @property
     def key(self) -> str:

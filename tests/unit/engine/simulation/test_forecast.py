@@ -45,7 +45,7 @@ def asked(
     documents, known = shipped(), settings()
     planner = Planner(
         services=documents.services,
-        automation=Automation(environment=known.environment, cap=known.mode_cap),
+        automation=Automation.of(known),
     )
     (opening,) = openings(documents, [event(labels)], late_window=known.alertmanager.late_window)
     plan = planner.plan(documents.playbook(playbook), opening.incident, opening.firing)

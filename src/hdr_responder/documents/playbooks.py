@@ -133,7 +133,10 @@ class CompiledPlaybook:
         return playbook
 
     def _own(self, step_id: str) -> AnyStep:
-        return {s.id: s for s in self.steps}[step_id]
+        for step in self.steps:
+            if step.id == step_id:
+                return step
+        raise KeyError(step_id)
 
     @property
     def step_ids(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hdr_responder.domain.clock import Clock
 from hdr_responder.domain.incidents import Incident
@@ -29,7 +29,9 @@ async def telling(store: Store, lanes: Lanes, clock: Clock, incident_id: int) ->
     """
     async with store.transaction() as tx:
         incident = await tx.incidents.get(incident_id, lock=True)
+        before = replace(incident)
         told = Telling(tx=tx, incident=incident, ledger=Ledger(lanes, clock.now()))
         yield told
-        await tx.incidents.update([incident])
+        if incident != before:
+            await tx.incidents.update([incident])
         await told.ledger.flush(tx)

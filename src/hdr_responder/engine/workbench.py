@@ -72,8 +72,7 @@ class Workbench:
         """Open a transaction on a run, locked, with what people asked of it since. Raises as `recording`."""
         try:
             async with telling(self.store, self.lanes, self.clock, run.incident_id) as told:
-                present = await told.tx.runs.get(run.id, lock=True)
-                run.cancel_requested_by = present.cancel_requested_by
+                run.cancel_requested_by = await told.tx.runs.cancelled_by(run.id)
                 yield told
         except FencedError:
             raise

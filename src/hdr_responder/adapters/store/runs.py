@@ -82,6 +82,14 @@ class PostgresRuns:
             raise run_not_found(run_id)
         return to_run(row)
 
+    async def cancelled_by(self, run_id: uuid.UUID) -> str | None:
+        """Lock a run and return who asked for its end; raises NotFoundError."""
+        row = await self._session.row(SQL["cancelled_by"], run_id)
+        if row is None:
+            raise run_not_found(run_id)
+        person: str | None = row["cancel_requested_by"]
+        return person
+
     async def of_incident(self, incident_id: int) -> list[Run]:
         """Return an incident's runs, oldest first."""
         return [to_run(row) for row in await self._session.fetch(SQL["of_incident"], incident_id)]

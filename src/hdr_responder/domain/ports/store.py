@@ -220,6 +220,10 @@ class Runs(Protocol):
         """Return one; raises NotFoundError."""
         ...
 
+    async def cancelled_by(self, run_id: uuid.UUID) -> str | None:
+        """Lock a run until the transaction ends and return who asked for its end; raises NotFoundError."""
+        ...
+
     async def of_incident(self, incident_id: int) -> list[Run]:
         """Return an incident's runs, oldest first."""
         ...

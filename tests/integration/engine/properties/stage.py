@@ -25,7 +25,7 @@ from tests.integration.engine.alerts import alert, delivery
 from tests.integration.engine.cells import Cells, WorkerDied
 from tests.integration.engine.properties import model, witness
 from tests.integration.engine.properties.faults import HAND, Faults, Hand
-from tests.integration.engine.properties.strategies import CELLS, MANY, PLAYBOOKS, Alert, Deed, Hands
+from tests.integration.engine.properties.strategies import CELLS, MANY, PEOPLE, PLAYBOOKS, Alert, Deed, Hands
 from tests.integration.engine.workshop import NOW, ROOT, Answers, Workshop, open_workshop
 
 WORKERS = 3
@@ -241,7 +241,7 @@ class Stage:
             if deed.name in _SWITCHES:
                 await _SWITCHES[deed.name](self, deed)
             elif deed.name in _ON_RUNS:
-                run = await self._pick("select id from runs order by created_at desc, incident_id desc, id", deed)
+                run = await self._pick(_RUNS[deed.name], deed)
                 if run is not None:
                     await _ON_RUNS[deed.name](self.operations, run, by=deed.by)
             else:
@@ -291,6 +291,7 @@ class Stage:
         for service in {h.service for h in self.world.holds}:
             await self.hold(service, 0)
         for seconds in _REST:
+            await self._approve_all()
             await self.jump(seconds)
             await self.lose_leases()
             await self.work(Hands(at_once=WORKERS, copies=1, jobs=MANY))
@@ -299,6 +300,12 @@ class Stage:
                 break
         await self.look(model.IN_THE_END)
         self._look_at_metrics()
+
+    async def _approve_all(self) -> None:
+        for row in await self.pool.fetch(_RUNS["approve"]):
+            for member in PEOPLE[:2]:
+                with contextlib.suppress(PermanentError):
+                    await self.operations.approve(row["id"], by=member)
 
     def _look_at_metrics(self) -> None:
         for worker in (*self.workers, *self.retired):
@@ -329,6 +336,16 @@ _ON_RUNS: dict[str, Callable[..., Awaitable[object]]] = {
     "cancel": PeopleOperations.cancel,
     "undo": PeopleOperations.undo,
 }
+_RUNS = {
+    name: f"select id from runs where status {which} order by created_at desc, incident_id desc, id"
+    for name, which in {
+        "approve": "in ('held', 'awaiting_approval')",
+        "deny": "in ('held', 'awaiting_approval')",
+        "cancel": "in ('held', 'awaiting_approval', 'running', 'verifying')",
+        "undo": "not in ('held', 'awaiting_approval', 'running', 'verifying')",
+    }.items()
+}
+"""Among which runs a person picks."""
 _ON_INCIDENTS: dict[str, Callable[[Stage, int, Deed], Awaitable[object]]] = {
     "acknowledge": lambda stage, incident, deed: stage.operations.acknowledge(incident, by=deed.by),
     "resolve": lambda stage, incident, deed: stage.operations.resolve(incident, by=deed.by),

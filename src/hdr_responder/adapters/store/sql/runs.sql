@@ -29,6 +29,12 @@ from runs r
 where r.id = $1
 for no key update
 
+-- name: cancelled_by
+select cancel_requested_by
+from runs
+where id = $1
+for no key update
+
 -- name: of_incident
 select r.*, approvals_of(r.id) as approvals
 from runs r

@@ -108,6 +108,7 @@ def test_nothing_but_move_sets_the_status_of_a_run_or_step() -> None:
 def test_guards() -> None:
     listed = first_cells(section(ROOT / "docs/playbooks.md", "Guards"))
     assert listed == [guard.__name__ for guard in guards.GUARDS]
+    assert f"{len(guards.GUARDS)} guards" in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_short_forms_are_as_told() -> None:

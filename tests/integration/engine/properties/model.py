@@ -252,11 +252,11 @@ def every_change_is_settled(seen: Recorded, _: World) -> Iterator[str]:
 
 
 def every_incident_is_planned(seen: Recorded, world: World) -> Iterator[str]:
-    """Each incident whose alerts fire was planned, or it says why not."""
+    """Each open incident whose alerts fire was planned, or it says why not."""
     answered = {e.incident_id for e in seen.entries if e.kind in {"planned", "not_planned"}}
     for incident in seen.incidents:
         fired = any(a.incident_id == incident.id and a.fingerprint in world.firing for a in seen.alerts)
-        if fired and incident.id not in answered:
+        if fired and incident.status in OPEN and incident.id not in answered:
             yield f"{incident} was never planned"
 
 

@@ -302,7 +302,7 @@ class Stage:
         self._look_at_metrics()
 
     async def _approve_all(self) -> None:
-        for row in await self.pool.fetch(_RUNS["approve"]):
+        for row in await self.pool.fetch("select id from runs where status = 'awaiting_approval'"):
             for member in PEOPLE[:2]:
                 with contextlib.suppress(PermanentError):
                     await self.operations.approve(row["id"], by=member)

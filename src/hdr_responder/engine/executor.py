@@ -65,10 +65,8 @@ class Executor:
                 return
             except RunStoppedError as stopped:
                 log.info("run_stopped", reason=str(stopped))
-            async with bench.store.transaction() as tx:
-                if self.draining.is_set() and run.status is RunStatus.RUNNING and not _waits(run, bench):
-                    await tx.wake(Job.RUN, [str(run_id)])
-                await tx.runs.release_lease(run_id, bench.owner, fence)
+            handed_over = self.draining.is_set() and run.status is RunStatus.RUNNING and not _waits(run, bench)
+            await bench.release(run, *([Job.RUN] if handed_over else []))
 
     async def _work(self, run: Run, interruptions: Interruptions) -> None:
         if run.status is not RunStatus.RUNNING:

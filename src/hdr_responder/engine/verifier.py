@@ -22,24 +22,24 @@ from hdr_responder.domain.durations import format_duration
 from hdr_responder.domain.ports.store import Job
 from hdr_responder.domain.runs import Run, RunStatus, Step, Verification
 from hdr_responder.engine.frozen import FrozenRun
+from hdr_responder.engine.lease import LeaseSettings, held
 from hdr_responder.engine.telling import Telling
-from hdr_responder.engine.workbench import Workbench
-from hdr_responder.errors import ConfigError, HdrError, TemporaryError
+from hdr_responder.engine.workbench import UnrecordedError, Workbench
+from hdr_responder.errors import ConfigError, FencedError, HdrError, TemporaryError
 
 log = structlog.get_logger(__name__)
 
 CHECK_TIMEOUT_SECONDS = 10.0
 SHORTEST_PAUSE = timedelta(milliseconds=250)
 LONGEST_PAUSE = timedelta(seconds=5)
-REACTING = timedelta(minutes=5)
-"""How long a look that decided may take for the playbook's ``on_failure`` before another looks again."""
 
 
 class Verifier:
     """Verifies runs."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, bench: Workbench, lease: LeaseSettings | None = None) -> None:
         self._bench = bench
+        self._lease = lease or LeaseSettings()
 
     async def verify(self, run_id: uuid.UUID) -> None:
         """Look once, and decide or set the time of the next look."""
@@ -73,13 +73,30 @@ class Verifier:
                 return await self._bench.end(told, present, RunStatus.CANCELLED, why)
             if not judged.needs_person:
                 return await self._apply(told, present, verify, judged)
-            # Claimed, so that no other look reacts too; after a crash the next one looks again.
-            present.next_check_at = told.ledger.now + REACTING
+            # Claimed by the run's lease, so that no other look reacts too; after a crash the next one looks again.
+            fence = await told.tx.runs.lease(present.id, self._bench.owner, self._lease.duration)
+            if fence is None:
+                return
+            present.fence, present.next_check_at = fence, told.ledger.now + self._lease.duration
             await told.tx.runs.save(present)
-        escalated = await self._bench.react(present, frozen, steps)
-        async with self._present(present) as (told, claimed):
-            if claimed is not None:
-                await self._apply(told, claimed, verify, judged, escalated=escalated)
+        await self._react(present, frozen, steps, judged)
+
+    async def _react(self, run: Run, frozen: FrozenRun, steps: list[Step], judged: Judgement) -> None:
+        """Do what the playbook says for a run that did not help, and end it, while the lease is kept."""
+
+        async def react() -> None:
+            escalated = await self._bench.react(run, frozen, steps)
+            async with self._present(run) as (told, claimed):
+                if claimed is not None:
+                    assert frozen.playbook.verify is not None
+                    await self._apply(told, claimed, frozen.playbook.verify, judged, escalated=escalated)
+
+        try:
+            await held(react(), run, self._bench, self._lease, asyncio.Event())
+        except (FencedError, UnrecordedError) as error:
+            log.warning("verdict_lost", reason=str(error))
+            return
+        await self._bench.release(run, Job.UNDO)
 
     @asynccontextmanager
     async def _present(self, run: Run) -> AsyncIterator[tuple[Telling, Run | None]]:

@@ -149,6 +149,13 @@ class Workbench:
             self.escalation.escalate(told.incident, told.ledger, text[:1000])
         self.measures.run_ended(run)
 
+    async def release(self, run: Run, *wake: Job) -> None:
+        """Give the run's lease back, and wake who goes on: whoever takes back what a failed run changed needs it."""
+        async with self.store.transaction() as tx:
+            await tx.runs.release_lease(run.id, self.owner, run.fence)
+            for job in (*wake, *([Job.UNDO] if run.status is RunStatus.FAILED else [])):
+                await tx.wake(job, [str(run.id)])
+
     def _mitigated(self, told: Telling) -> None:
         incident = told.incident
         if incident.status in {IncidentStatus.TRIGGERED, IncidentStatus.ACKNOWLEDGED}:

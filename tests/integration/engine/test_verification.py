@@ -221,6 +221,48 @@ async def test_a_look_while_another_reacts_does_not_react_too(open_cells: OpenWo
     assert await verification(workshop) == ("failed", "failed")
 
 
+async def test_a_look_that_comes_due_while_another_reacts_for_long_does_not_react_too(
+    open_cells: OpenWorkshop,
+) -> None:
+    reactions = [{"action": "cell.look", "with": {"cell": "a"}}, {"action": "incident.escalate"}]
+    workshop = await open_cells(playbook(verify=WATCHED, on_failure=reactions))
+    await begin(workshop)
+    run_id = (await workshop.run())["id"]
+    other = workshop.peer()
+
+    async def look_later(_: StepContext) -> None:
+        workshop.clock.advance(30)
+        await other.engine.verifier.verify(run_id)
+
+    workshop.cells.at["look"] = look_later
+    workshop.clock.advance(61)
+    await workshop.settle()
+    assert workshop.cells.reached.count("look") == 1
+    assert await verification(workshop) == ("failed", "failed")
+
+
+async def test_a_worker_that_dies_while_it_reacts_is_soon_replaced(open_cells: OpenWorkshop) -> None:
+    reactions = [{"action": "cell.look", "with": {"cell": "a"}}, {"action": "incident.escalate"}]
+    workshop = await open_cells(playbook(verify=WATCHED, on_failure=reactions))
+    await begin(workshop)
+
+    def die(_: StepContext) -> None:
+        del workshop.cells.at["look"]
+        raise WorkerDied
+
+    workshop.cells.at["look"] = die
+    workshop.clock.advance(61)
+    with pytest.raises(WorkerDied):
+        await workshop.settle()
+    await workshop.lose_leases()
+    workshop.clock.advance(10)
+    other = workshop.peer()
+    await other.sweep()
+    await other.settle()
+    assert await verification(workshop) == ("failed", "failed")
+    assert len(await workshop.told("escalated")) == 1
+
+
 async def test_a_reaction_that_fails_does_not_keep_the_others_from_happening(open_cells: OpenWorkshop) -> None:
     reactions = [{"action": "cell.look", "with": {"cell": "a"}}, {"action": "incident.escalate"}]
     workshop = await open_cells(playbook(verify=WATCHED, on_failure=reactions))

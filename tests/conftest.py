@@ -6,6 +6,7 @@ A factory fixture starts services of the test's own and ends them with the test.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
@@ -39,6 +40,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("service")
         if "control_plane" in names:
             item.add_marker(pytest.mark.xdist_group("kubernetes"))
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Put logging back as it was: commands that a test runs in this process set it up for themselves."""
+    root = logging.getLogger()
+    level, handlers = root.level, [*root.handlers]
+    yield
+    root.setLevel(level)
+    for handler in [h for h in root.handlers if type(h) is logging.StreamHandler and h not in handlers]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

@@ -132,11 +132,11 @@ class CompiledStep:
         return self.with_.resolve(values)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompiledWait:
-    """Time that passes."""
+class _Step:
+    """What waits, questions and calls have alike."""
 
-    model: WaitStep
+    __slots__ = ()
+    model: WaitStep | ApproveStep | CallStep
     when: Condition | None
 
     @property
@@ -151,26 +151,24 @@ class CompiledWait:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CompiledApproval:
+class CompiledWait(_Step):
+    """Time that passes."""
+
+    model: WaitStep
+    when: Condition | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledApproval(_Step):
     """A question to people."""
 
     model: ApproveStep
     when: Condition | None
     message: Template
 
-    @property
-    def id(self) -> str:
-        """The step's id."""
-        return self.model.id
-
-    @property
-    def conditions(self) -> tuple[Condition, ...]:
-        """What must hold for it to be done."""
-        return (self.when,) if self.when else ()
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CompiledCall:
+class CompiledCall(_Step):
     """Another playbook's steps; ``with_`` gives its params."""
 
     model: CallStep
@@ -178,16 +176,6 @@ class CompiledCall:
     playbook: CompiledPlaybook
     with_: Mapping[str, Template]
     each: Each | None = None
-
-    @property
-    def id(self) -> str:
-        """The step's id."""
-        return self.model.id
-
-    @property
-    def conditions(self) -> tuple[Condition, ...]:
-        """What must hold for it to be done."""
-        return (self.when,) if self.when else ()
 
 
 AnyStep = CompiledStep | CompiledWait | CompiledApproval | CompiledCall

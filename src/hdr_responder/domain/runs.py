@@ -121,6 +121,8 @@ class GuardVerdict(BaseModel):
     """Whether a person's approval ends it, whatever the clock does."""
     wait_until: datetime | None = None
     """The run may wait for this moment, however far off it is."""
+    blind: bool = False
+    """Whether it refuses because nobody could look; a person is called at once."""
 
 
 class PlannedTarget(BaseModel):

@@ -61,6 +61,10 @@ class Holding:
         if spent:
             why = f"{run.playbook} is stopped by a budget: {'; '.join(spent)}"
             self.escalation.escalate(told.incident, told.ledger, why)
+        blind = [v.reason for v in refused if v.blind]
+        if blind:
+            why = f"{run.playbook} cannot look at what it would change: {blind[0]}"[:1000]
+            self.escalation.escalate(told.incident, told.ledger, why)
         for verdict in refused:
             if verdict.guard == "breaker" and guards.waits_for_a_word(verdict):
                 why = f"{run.playbook} is not repeated by itself any more: {verdict.reason}"

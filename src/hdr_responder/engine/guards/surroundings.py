@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from hdr_responder.documents.guard_rules import NumberOrShare, percent
 from hdr_responder.domain.durations import format_duration
@@ -28,7 +29,7 @@ def blast_radius(q: Question) -> GuardVerdict:
             )
             told.append(f"{would}, at most {limit}{share} may be")
     if told:
-        return verdict("blast_radius", False, _listed(told), q.now + ASK_AGAIN)
+        return _refused(q, "blast_radius", told)
     return verdict("blast_radius", True, f"no more than {rule.max_unavailable} of what is healthy is taken away")
 
 
@@ -70,7 +71,7 @@ def gitops(q: Question) -> GuardVerdict:
         refusal = verdict("gitops", False, f"{told}; needs a person's approval")
         return refusal.model_copy(update={"approvable": True})
     if unknown:
-        return verdict("gitops", False, _listed(unknown), q.now + ASK_AGAIN)
+        return _refused(q, "gitops", unknown)
     if stays:
         return verdict("gitops", True, f"{_listed(stays)}, and leaves this change alone")
     return verdict("gitops", True, "no GitOps controller would revert it")
@@ -87,8 +88,14 @@ def hold_annotation(q: Question) -> GuardVerdict:
             told.append(f"{_name(step)} is held by its annotation{until}: {found.hold.reason or 'no reason given'}")
             again = min(again, found.hold.until or again)
     if told:
-        return verdict("hold_annotation", False, _listed(told), again)
+        return _refused(q, "hold_annotation", told, again)
     return verdict("hold_annotation", True, "no annotation holds its targets")
+
+
+def _refused(q: Question, guard: str, told: list[str], again: datetime | None = None) -> GuardVerdict:
+    """Refuse for these reasons; a person is called at once where a target could not be looked at."""
+    blind = any(found is None for _, _, found in _surveyed(q))
+    return verdict(guard, False, _listed(told), again or q.now + ASK_AGAIN).model_copy(update={"blind": blind})
 
 
 def _surveyed(q: Question) -> Iterator[tuple[PlannedStep, SurveyedStep | None, TargetSurvey | None]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from hdr_responder.actions.contract import StepContext
 from hdr_responder.errors import AmbiguousError, PermanentError, TemporaryError
 from tests.integration.engine.cells import Cells, Point, WorkerDied
+from tests.integration.engine.properties.model import World
 from tests.integration.engine.properties.strategies import POINTS, STOPS, Fault
 from tests.integration.engine.workshop import Workshop
 
@@ -35,14 +36,18 @@ class Hand:
 HAND: ContextVar[Hand] = ContextVar("hand")
 """Whose work reaches a point."""
 
+_OF_UNDO = frozenset({"claim", "before_undo"})
 Act = Callable[[], Awaitable[object]]
 
 
 class Faults:
     """What is going to happen, by point."""
 
-    def __init__(self, cells: Cells, *, pause: Act, cancel: Callable[[uuid.UUID], Awaitable[object]]) -> None:
+    def __init__(
+        self, cells: Cells, world: World, *, pause: Act, cancel: Callable[[uuid.UUID], Awaitable[object]]
+    ) -> None:
         self._cells = cells
+        self._world = world
         self._pause = pause
         self._cancel = cancel
         self._armed: dict[Point, list[Fault]] = {}
@@ -66,6 +71,8 @@ class Faults:
         return happen
 
     async def _happen(self, fault: Fault, ctx: StepContext) -> None:
+        if fault.point in _OF_UNDO or fault.kind == "somebody_sets":
+            self._world.disturbed = True
         if fault.kind in _ERRORS:
             raise _ERRORS[fault.kind]()
         match fault.kind:

@@ -68,9 +68,11 @@ class EngineMachine(RuleBasedStateMachine):
         for fault in faults:
             self.stage.faults.arm(fault)
 
-    @rule(fired=some_alerts, expected=some_faults, by=hands)
-    def alerts_fire(self, fired: list[Alert], expected: list[Fault], by: Hands) -> None:
+    @rule(fired=some_alerts, deed=st.none() | deeds, expected=some_faults, by=hands)
+    def alerts_fire(self, fired: list[Alert], deed: Deed | None, expected: list[Fault], by: Hands) -> None:
         self.fire(fired)
+        if deed is not None:
+            self.do(self.stage.person(deed))
         self.arm(expected)
         self.do(self.stage.work(by))
 
@@ -79,11 +81,14 @@ class EngineMachine(RuleBasedStateMachine):
         self.arm(expected)
         self.do(self.stage.work(by))
 
-    @rule(expected=some_faults, by=hands)
-    def workers_take_over(self, expected: list[Fault], by: Hands) -> None:
+    @rule(expected=some_faults, by=hands, late=st.booleans())
+    def workers_take_over(self, expected: list[Fault], by: Hands, late: bool) -> None:
+        """``late``: those that stood still wake up when others have done their work."""
         self.do(self.stage.lose_leases())
         self.arm(expected)
         self.do(self.stage.work(by))
+        if late:
+            self.do(self.stage.thaw())
 
     @rule(by=hands)
     def workers_thaw(self, by: Hands) -> None:
@@ -118,6 +123,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(cell=st.sampled_from(CELLS), value=st.none() | st.integers(1, 4))
     def somebody_else_sets(self, cell: str, value: int | None) -> None:
+        self.stage.world.disturbed = True
         self.do(self.stage.workers[0].cells.set(cell, value))
 
     @rule(reachable=st.booleans(), silenced=st.sampled_from([False, False, True]))

@@ -20,6 +20,7 @@ ACTIVE = frozenset({"running", "verifying"})
 WAITING = frozenset({"held", "awaiting_approval"})
 OPEN = frozenset({"triggered", "acknowledged", "mitigated"})
 NEEDS_PERSON = frozenset({"failed", "ambiguous", "expired"})
+UNDONE_AT_ONCE = frozenset({"failed", "expired", "denied"})
 PAGING = frozenset({"P1", "P2"})
 STARTS = frozenset({"run_started", "step_started"})
 REFUSALS = ("guard_refused", "approval_asked")
@@ -60,6 +61,8 @@ class World:
     paused_after: int | None = None
     """The newest timeline entry when `pause` returned; None while automation is not paused."""
     holds: list[HeldService] = field(default_factory=list)
+    disturbed: bool = False
+    """Somebody else changed a cell, or something kept a change from being taken back at its time."""
     told: tuple[EntryRow, ...] = ()
     """The timeline when it was last read."""
 
@@ -103,6 +106,22 @@ def undo_restores(seen: Recorded, _: World) -> Iterator[str]:
             yield f"{step} is said to be undone and is not"
 
 
+def drifts_are_real(seen: Recorded, world: World) -> Iterator[str]:
+    """Where nobody else changed anything, what a run did last is taken back first, and nothing has drifted."""
+    if world.disturbed:
+        return
+    runs = {r.id: r for r in seen.runs}
+    changed = {e.step_key: place for place, e in enumerate(seen.effects) if e.kind == "set"}
+    undone = {e.step_key for e in seen.effects if e.kind == "undo"}
+    for step in seen.steps:
+        if step.undone != "drifted" or step.key not in changed or runs[step.run_id].status not in UNDONE_AT_ONCE:
+            continue
+        cell = seen.effects[changed[step.key]].cell
+        later = {e.step_key for e in seen.effects[changed[step.key] + 1 :] if e.cell == cell and e.kind == "set"}
+        if later <= undone:
+            yield f"{step} is said to have drifted, and nobody changed it since but {later}"
+
+
 def budgets_hold(seen: Recorded, _: World) -> Iterator[str]:
     """Every start found its target's and its playbook's budget unspent, whoever else started just then."""
     starts = _starts(seen)
@@ -128,11 +147,15 @@ def targets_rest(seen: Recorded, _: World) -> Iterator[str]:
 
 
 def one_run_per_target(seen: Recorded, _: World) -> Iterator[str]:
-    """Two runs never work on one target, and each that works holds all its targets."""
-    active = [r for r in seen.runs if r.status in ACTIVE]
-    counts = Counter(t for r in active for t in set(r.targets))
+    """Two runs never work on one target, and each that works, or stands midway, or has to take its changes back, holds
+    all its targets."""
+    counts = Counter(t for r in seen.runs if r.status in ACTIVE for t in set(r.targets))
     yield from (f"{n} active runs on {target}" for target, n in counts.items() if n > 1)
-    yield from (f"{r.id} is {r.status} and holds only {r.locks}" for r in active if not {*r.targets} <= {*r.locks})
+    for run in seen.runs:
+        midway = run.status in ACTIVE or (run.status in WAITING and run.started_at is not None)
+        undoes = run.status == "failed" and not seen.entries_of(run, "undo_forced") and _undoes(seen, run)
+        if (midway or undoes) and not {*run.targets} <= {*run.locks}:
+            yield f"{run.id} is {run.status} and holds only {run.locks}"
 
 
 def moves_are_documented(seen: Recorded, _: World) -> Iterator[str]:
@@ -243,12 +266,12 @@ def every_run_ends(seen: Recorded, _: World) -> Iterator[str]:
 
 def every_change_is_settled(seen: Recorded, _: World) -> Iterator[str]:
     """Each step that began has an outcome, and what is to be taken back is, or is told."""
-    runs = {r.id: r for r in seen.runs}
     for step in seen.steps:
         if step.status == "started":
             yield f"{step} has no outcome"
-        if step.undo_due and step.state is not None and step.undone is None:
-            yield f"{step} was never taken back; its run is {runs[step.run_id].status}"
+    for run in seen.runs:
+        if _undoes(seen, run):
+            yield f"{run.id} is {run.status} and its changes were never taken back"
 
 
 def every_incident_is_planned(seen: Recorded, world: World) -> Iterator[str]:
@@ -265,6 +288,7 @@ ALWAYS: tuple[Check, ...] = (
     effect_is_locked,
     effect_happens_once,
     undo_restores,
+    drifts_are_real,
     budgets_hold,
     targets_rest,
     one_run_per_target,
@@ -293,6 +317,10 @@ def _starts(seen: Recorded) -> list[tuple[RunRow, float]]:
         if entry.kind == "run_started" and entry.run_id is not None:
             first.setdefault(entry.run_id, entry.at)
     return [(runs[run_id], at) for run_id, at in first.items()]
+
+
+def _undoes(seen: Recorded, run: RunRow) -> bool:
+    return any(s.undo_due and s.state is not None and s.undone is None for s in seen.steps_of(run))
 
 
 def _rules(run: RunRow) -> Guards:

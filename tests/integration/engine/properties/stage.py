@@ -86,7 +86,7 @@ class Stage:
         self.world = model.World()
         self.alertmanager = Alertmanager()
         self.clock = ManualClock(NOW)
-        self.faults = Faults(cells, pause=self.pause, cancel=self._cancel)
+        self.faults = Faults(cells, self.world, pause=self.pause, cancel=self._cancel)
         self.frozen: list[tuple[Hand, asyncio.Task[None]]] = []
         self.retired: list[Workshop] = []
         ids = random.Random(0)

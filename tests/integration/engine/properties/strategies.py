@@ -118,7 +118,7 @@ deeds = st.builds(
     name=st.sampled_from([*["approve"] * 3, "cancel", "pause", "pause", "hold", *get_args(DeedName)]),
     pick=st.integers(0, 5),
     by=st.sampled_from(PEOPLE),
-    service=st.sampled_from(SERVICES),
+    service=st.sampled_from(SERVICES[:2]),
 )
 
 jumps = st.sampled_from([1, 5, 5, 30, 30, 61, 61, 301, 601, 1801, 3601, 86_400, 8 * 86_400])
@@ -150,10 +150,10 @@ _RETRY = st.none() | st.fixed_dictionaries({"attempts": st.integers(1, 3), "dela
 
 
 @st.composite
-def _conditions(draw: st.DrawFn, earlier: int) -> str | None:
+def _conditions(draw: st.DrawFn, earlier: list[str]) -> str | None:
     """Return a condition; the last of them has no value for our alerts, which is an error."""
     choices = ["true", "true", "false", "params.cell == 'a'", "alert.labels['unheard_of'] == 'x'"]
-    choices += [f"steps.s{i}.{outcome}" for i in range(earlier) for outcome in ("ok", "failed", "skipped")]
+    choices += [f"steps.{name}.{outcome}" for name in earlier for outcome in ("ok", "failed", "skipped")]
     return draw(st.sampled_from([*[None] * 4 * len(choices), *choices]))
 
 
@@ -179,8 +179,8 @@ _KINDS = ("change",) * 12 + ("look", "look", "wait", "approve", "parallel", "cal
 
 
 @st.composite
-def _steps(draw: st.DrawFn, position: int) -> dict[str, Any]:
-    name, condition = f"s{position}", draw(_conditions(position))
+def _steps(draw: st.DrawFn, name: str, earlier: list[str]) -> dict[str, Any]:
+    condition = draw(_conditions(earlier))
     when = {"when": condition} if condition else {}
     kind = draw(st.sampled_from(_KINDS))
     if kind == "wait":
@@ -234,7 +234,11 @@ def _verify(draw: st.DrawFn, steps: list[dict[str, Any]]) -> dict[str, Any]:
 
 @st.composite
 def _playbooks(draw: st.DrawFn, name: str, match: str) -> dict[str, Any]:
-    steps = [draw(_steps(i)) for i in range(draw(st.integers(1, 4)))]
+    steps: list[dict[str, Any]] = []
+    names: list[str] = []
+    for position in range(draw(st.integers(1, 4))):
+        steps.append(draw(_steps(f"s{position}", names)))
+        names += [inner["id"] for inner in steps[-1].get("parallel", [steps[-1]])]
     return default_playbook(
         metadata={"name": name, "summary": "Sets cells."},
         match=[match],

@@ -297,8 +297,17 @@ class Starter:
 
     async def _end_waiting(self, told: Telling) -> None:
         for run in await told.tx.runs.of_incident(told.incident.id):
+            if run.status is RunStatus.RUNNING and run.resume_at is not None and stops_when_resolved(run):
+                await self._cut_short(told, run.id)
             if run.status in WAITING:
                 told.ledger.wake(Job.START, str(run.id))
+
+    async def _cut_short(self, told: Telling, run_id: uuid.UUID) -> None:
+        """Let a run that waits go on now: nothing needs what it waits for any more."""
+        run = await told.tx.runs.get(run_id, lock=True)
+        run.resume_at = told.ledger.now
+        await told.tx.runs.save(run)
+        told.ledger.wake(Job.RUN, str(run.id))
 
     async def _end(self, told: Telling, run: Run, status: RunStatus, reason: str) -> None:
         run.move(status, reason, at=told.ledger.now)

@@ -192,9 +192,10 @@ class Stepping:
         if step.status is StepStatus.STARTED:
             await self._look(step)
         now, length = self._bench.clock.now(), compiled.model.wait
-        if step.started_at is not None and step.started_at + length <= now:
+        if step.started_at is not None and (self._run.resume_at or step.started_at + length) <= now:
             self._run.resume_at = None
-            return Outcome(status=StepStatus.SUCCEEDED, note=format_duration(length))
+            waited = timedelta(seconds=round((now - step.started_at).total_seconds()))
+            return Outcome(status=StepStatus.SUCCEEDED, note=format_duration(waited))
         async with self._bench.telling(self._run) as told:
             if step.status is StepStatus.PENDING:
                 step.move(StepStatus.STARTED, at=now)
@@ -247,7 +248,9 @@ class Stepping:
         needed = True
         async with self._bench.telling(run) as told:
             pause = await told.tx.controls.pause_state()
-            if run.cancel_requested_by:
+            if run.status is not RunStatus.RUNNING:
+                pass  # A step that is done at the same time has stopped the run.
+            elif run.cancel_requested_by:
                 await self._cancel(told, step)
             elif pause.engaged:
                 reason = f"automation is paused by {pause.by or 'somebody'}"

@@ -426,3 +426,32 @@ async def test_a_read_that_is_to_be_tried_again_is_left_out_when_nobody_needs_it
     await begin(workshop)
     assert workshop.cells.reached.count("look") == 1
     assert (await workshop.run())["status"] == "cancelled"
+
+
+async def test_alerts_that_end_cut_a_wait_short(open_cells: OpenWorkshop) -> None:
+    steps = [change("a", "first"), {"id": "settle", "wait": "10m"}, change("b", "second")]
+    workshop = await open_cells(playbook(steps=steps, verify=CHECK))
+    await begin(workshop)
+    await workshop.pass_time(60, step=20)
+    await resolve(workshop)
+    await workshop.settle()
+    assert await statuses(workshop) == {"first": "succeeded", "settle": "succeeded", "second": "skipped"}
+    assert (await workshop.run())["verification"] == "verified"
+    assert any("settle: succeeded (1m)" in line for line in await workshop.told("step_ended"))
+
+
+async def test_reads_at_the_same_time_of_a_run_that_is_cancelled(open_cells: OpenWorkshop) -> None:
+    reads = [{"id": f"look_{c}", "action": "cell.look", "with": {"cell": c}} for c in "abc"]
+    first = {"id": "first", "action": "cell.look", "with": {"cell": "a"}}
+    workshop = await open_cells(playbook(steps=[first, {"id": "looks", "parallel": reads}], verify=None))
+
+    async def cancel(ctx: StepContext) -> None:
+        if ctx.step_id == "first":
+            await workshop.engine.operations.cancel((await workshop.run())["id"], by="ann")
+
+    workshop.cells.at["look"] = cancel
+    await begin(workshop)
+    assert (await workshop.run())["status"] == "cancelled"
+    assert len(await workshop.told("run_ended")) == 1
+    (lease,) = await workshop.rows("select lease_owner from runs")
+    assert lease["lease_owner"] is None, "the lease is given back"

@@ -153,7 +153,9 @@ def one_run_per_target(seen: Recorded, _: World) -> Iterator[str]:
     yield from (f"{n} active runs on {target}" for target, n in counts.items() if n > 1)
     for run in seen.runs:
         midway = run.status in ACTIVE or (run.status in WAITING and run.started_at is not None)
-        undoes = run.status == "failed" and not seen.entries_of(run, "undo_forced") and _undoes(seen, run)
+        undoes = (
+            run.status == "failed" and run.undoes and not seen.entries_of(run, "undo_forced") and _undoes(seen, run)
+        )
         if (midway or undoes) and not {*run.targets} <= {*run.locks}:
             yield f"{run.id} is {run.status} and holds only {run.locks}"
 

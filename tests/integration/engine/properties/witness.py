@@ -87,6 +87,7 @@ select json_build_object(
             'reason', r.reason, 'verification', r.verification, 'requested_by', r.requested_by,
             'started_at', extract(epoch from r.started_at), 'ended_at', extract(epoch from r.ended_at),
             'verdicts', r.plan -> 'verdicts', 'rules', r.plan #> '{document,guards}',
+            'undoes', r.plan #>> '{document,undo}' = 'on_failure',
             'destructive', jsonb_path_exists(r.plan, '$.steps[*] ? (@.destructive == true)'),
             'approvals', approvals_of(r.id),
             'targets', (select coalesce(json_agg(target_key order by target_key), '[]') from run_targets t
@@ -170,6 +171,8 @@ class RunRow(_Row):
     ended_at: float | None
     verdicts: tuple[Verdict, ...]
     rules: dict[str, Any]
+    undoes: bool
+    """Whether its changes are taken back when it fails."""
     destructive: bool
     approvals: tuple[Approval, ...]
     targets: tuple[str, ...]

@@ -95,6 +95,7 @@ async def run_responder(
             "HDR_CONFIG__DIR": str(folder / "documents"),
             "HDR_PLAYBOOKS__DIR": str(folder / "documents" / "playbooks"),
             "HDR_HTTP__PORT": str(port),
+            "HDR_AUTOMATION__BUDGETS__FLEET__RUNS": "10000",  # More runs an hour than any fleet should have.
             "HDR_ALERTMANAGER__TOKENS": json.dumps([token]),
             **(settings or {}),
         }

@@ -15,7 +15,7 @@ from hdr_responder.domain.workloads import Workload
 from tests.acceptance.responder import Responder, responder_folder
 from tests.fakes import FakePagerDuty, FakeSlack
 from tests.fakes.fixtures import fake_pagerduty, fake_slack
-from tests.integration.kubernetes_steps import grant
+from tests.integration.kubernetes.steps import grant
 from tests.services.kubernetes import ControlPlane
 from tests.services.kubernetes_api import ApiError
 
@@ -83,7 +83,7 @@ def fleet(control_plane: ControlPlane) -> Iterator[ControlPlane]:
 
 def declared_permissions(workload: Workload) -> list[Permission]:
     """Every right that the shipped playbooks' Kubernetes actions declare for one workload."""
-    extra: dict[str, dict[str, object]] = {"kubernetes.scale_out": {"by": 1, "maximum": 10}}
+    extra: dict[str, dict[str, object]] = {"kubernetes.scale": {"by": 1, "maximum": 10}}
     found: list[Permission] = []
     for name, action in registry().actions.items():
         if name.startswith("kubernetes."):

@@ -74,7 +74,7 @@ def hold_of(at: At, workload: str) -> Hold:
 
 def call_of(name: str, workload: str) -> Match:
     """Return what tells a call of a run from all others of its workload."""
-    deployment, policy = rf".*/deployments/{workload}", rf".*/networkpolicies/hdr-quarantine-{workload}-[0-9a-f]{{12}}"
+    deployment, policy = rf".*/deployments/{workload}", rf".*/networkpolicies/hdr-isolate-{workload}-[0-9a-f]{{12}}"
     pod_log, policies = rf".*/pods/{workload}-[^/]+/log", r".*/networkpolicies"
     fence = FENCE.replace("/", "~1")
     known = {
@@ -86,8 +86,8 @@ def call_of(name: str, workload: str) -> Match:
         "scaled": _call("PATCH", deployment, "/spec/replicas", without=UNDONE.replace("/", "~1")),
         "restart rehearsed": _call("PATCH", deployment, "restartedAt", dry_run=True),
         "restarted": _call("PATCH", deployment, "restartedAt"),
-        "isolate rehearsed": _call("POST", policies, f"hdr-quarantine-{workload}-", dry_run=True),
-        "isolate claimed": _call("POST", policies, f"hdr-quarantine-{workload}-"),
+        "isolate rehearsed": _call("POST", policies, f"hdr-isolate-{workload}-", dry_run=True),
+        "isolate claimed": _call("POST", policies, f"hdr-isolate-{workload}-"),
         "isolated": _call("PATCH", policy, '"/spec"'),
         "policy deleted": _call("DELETE", policy),
         "scaled back": _call("PATCH", deployment, UNDONE.replace("/", "~1")),

@@ -19,7 +19,7 @@ from hdr_responder.domain.workloads import Workload
 from tests.acceptance.conftest import declared_permissions
 from tests.acceptance.responder import ROOT
 from tests.integration.engine.alerts import alert, delivery
-from tests.integration.kubernetes_steps import grant
+from tests.integration.kubernetes.steps import grant
 from tests.services.kubernetes import ControlPlane
 from tests.services.kubernetes_api import ApiError
 from tests.services.kubernetes_audit import AuditEvent
@@ -33,7 +33,7 @@ _MUTATIONS = {
     ("networkpolicies", "patch"),
     ("networkpolicies", "delete"),
 }
-_POLICY = re.compile(r"hdr-quarantine-(.+)-[0-9a-f]{12}")
+_POLICY = re.compile(r"hdr-isolate-(.+)-[0-9a-f]{12}")
 _KEY = re.compile(r"([0-9a-f]{8}-[0-9a-f-]{27})/(\w+)")
 
 

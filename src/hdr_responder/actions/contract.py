@@ -73,10 +73,12 @@ class Permission:
     """One right that a step needs, printable in a plan and checkable beforehand.
 
     Kubernetes: ``system="kubernetes"``, ``scope`` the cluster, ``verb`` and ``resource`` (``apps/deployments``) and
-    ``namespace``. PostgreSQL: ``system="postgres"``, ``scope`` the target, ``verb`` the role (``pg_signal_backend``).
+    ``namespace``. PostgreSQL: ``scope`` the target; ``verb`` a predefined role (``pg_signal_backend``), or a privilege
+    (``execute``, ``set``, ``maintain``) with the ``resource`` it is held on. Redis: ``scope`` the target, ``verb`` the
+    command (``config|set``), ``resource`` the key pattern. Slack: ``verb`` the scope of the token (``chat:write``).
     """
 
-    system: Literal["kubernetes", "postgres"]
+    system: Literal["kubernetes", "postgres", "redis", "slack"]
     scope: str
     verb: str
     resource: str = ""
@@ -244,6 +246,14 @@ class Mutation(Action[P, R]):
         """
         del ctx, params, state
         return Undone.NOTHING_TO_UNDO
+
+    async def announce(self, ctx: StepContext, params: P, state: State, *, undone: bool) -> None:
+        """Tell on the target itself what was changed, or put back, and for which incident.
+
+        For those who look at the target and not at us (``kubectl describe``). May come more than once, and must then
+        tell once. What it raises is said on the timeline and changes no outcome.
+        """
+        del ctx, params, state, undone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

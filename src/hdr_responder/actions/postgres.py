@@ -109,7 +109,7 @@ with: {target: hdr_empire}
         return PingResult.model_validate(server.model_dump())
 
 
-class FindBlockersParameters(Parameters):
+class BlockingChainParameters(Parameters):
     """Where to look, and which blockers would be safe to end."""
 
     target: str
@@ -127,7 +127,7 @@ class FindBlockersParameters(Parameters):
         )
 
 
-class FindBlockersResult(Result):
+class BlockingChainResult(Result):
     """``roots`` are all blockers, longest first; of these ``safe`` may be ended and ``refused`` say why not."""
 
     roots: tuple[Blocker, ...]
@@ -138,29 +138,29 @@ class FindBlockersResult(Result):
     summary: str
 
 
-class FindBlockers(Read[FindBlockersParameters, FindBlockersResult]):
+class BlockingChain(Read[BlockingChainParameters, BlockingChainResult]):
     """Who blocks whom, followed to the root of each chain; the evidence is kept, because it dies with the session."""
 
-    name = "postgres.find_blockers"
+    name = "postgres.blocking_chain"
     summary = "Find the sessions that others wait for, and say which are safe to end."
     example = """
 id: blockers
-action: postgres.find_blockers
+action: postgres.blocking_chain
 with: {target: hdr_empire, blocking_for: 30s}
 """
-    parameters = FindBlockersParameters
-    result = FindBlockersResult
+    parameters = BlockingChainParameters
+    result = BlockingChainResult
     default_timeout_seconds = 30.0
 
-    def permissions(self, params: FindBlockersParameters) -> tuple[Permission, ...]:
+    def permissions(self, params: BlockingChainParameters) -> tuple[Permission, ...]:
         """Return the right to see the sessions of other roles."""
         return (_role(params.target, READ_ROLE),)
 
-    async def execute(self, ctx: StepContext, params: FindBlockersParameters) -> FindBlockersResult:
+    async def execute(self, ctx: StepContext, params: BlockingChainParameters) -> BlockingChainResult:
         """Raise ForbiddenError without pg_read_all_stats."""
         found = await ctx.systems.database(params.target).blocking(params.safety)
         listing = json.dumps({"target": params.target, **found.model_dump(mode="json")}, indent=2)
-        return FindBlockersResult(
+        return BlockingChainResult(
             roots=found.roots,
             safe=tuple(root for root in found.roots if not root.refusal),
             refused=tuple(root for root in found.roots if root.refusal),
@@ -170,8 +170,8 @@ with: {target: hdr_empire, blocking_for: 30s}
         )
 
 
-class TerminateBlockersParameters(FindBlockersParameters):
-    """``blockers`` are the roots that `postgres.find_blockers` found.
+class TerminateBlockerParameters(BlockingChainParameters):
+    """``blockers`` are the roots that `postgres.blocking_chain` found.
 
     With ``cancel_first`` a running query is cancelled, and its session ended only when it still blocks after ``grace``.
     More than ``max_sessions`` that would be ended are refused as a whole, never trimmed.
@@ -197,7 +197,7 @@ class SessionOutcome(Result):
     reason: str = ""
 
 
-class TerminateBlockersResult(Result):
+class TerminateBlockerResult(Result):
     """What was done, session by session; ``ended`` counts the cancelled and terminated."""
 
     sessions: tuple[SessionOutcome, ...]
@@ -206,22 +206,22 @@ class TerminateBlockersResult(Result):
     summary: str
 
 
-class TerminateBlockers(Mutation[TerminateBlockersParameters, TerminateBlockersResult]):
+class TerminateBlocker(Mutation[TerminateBlockerParameters, TerminateBlockerResult]):
     """Cancel, then terminate the sessions at the root of a chain of waiting ones."""
 
-    name = "postgres.terminate_blockers"
+    name = "postgres.terminate_blocker"
     summary = "End the sessions that block others for too long, by cancelling first."
     example = """
 id: unblock
-action: postgres.terminate_blockers
+action: postgres.terminate_blocker
 with:
   target: hdr_empire
   blockers: "${steps.blockers.roots}"
   blocking_for: 30s
 undo: none
 """
-    parameters = TerminateBlockersParameters
-    result = TerminateBlockersResult
+    parameters = TerminateBlockerParameters
+    result = TerminateBlockerResult
     undoable: ClassVar[Undo] = Undo.NONE
     effect_group = "sessions"
     holds_fence: ClassVar[bool] = False
@@ -232,11 +232,11 @@ undo: none
     def __init__(self, pause: Pause = asyncio.sleep) -> None:
         self._pause = pause
 
-    def permissions(self, params: TerminateBlockersParameters) -> tuple[Permission, ...]:
+    def permissions(self, params: TerminateBlockerParameters) -> tuple[Permission, ...]:
         """Return the rights to see and to signal the sessions of other roles."""
         return (_role(params.target, READ_ROLE), _role(params.target, SIGNAL_ROLE))
 
-    def target(self, params: TerminateBlockersParameters) -> Target:
+    def target(self, params: TerminateBlockerParameters) -> Target:
         """Return the database: two runs never end sessions of it at once."""
         return Target(
             key=f"postgres:{params.target}",
@@ -244,7 +244,7 @@ undo: none
             title=f"sessions of database {params.target}",
         )
 
-    async def dry_run(self, ctx: StepContext, params: TerminateBlockersParameters) -> None:
+    async def dry_run(self, ctx: StepContext, params: TerminateBlockerParameters) -> None:
         """Run the statement that signals, without signalling.
 
         Raises ForbiddenError when a role is missing, ConflictError when the server is a standby, when no blocker is
@@ -252,7 +252,7 @@ undo: none
         """
         await self._safe(ctx.systems.database(params.target), params)
 
-    async def capture(self, ctx: StepContext, params: TerminateBlockersParameters) -> State:
+    async def capture(self, ctx: StepContext, params: TerminateBlockerParameters) -> State:
         """Return the identities that may be ended; no other session will be touched."""
         server = ctx.systems.database(params.target)
         info = await server.ping()
@@ -263,8 +263,8 @@ undo: none
         }
 
     async def execute(
-        self, ctx: StepContext, params: TerminateBlockersParameters, state: State
-    ) -> TerminateBlockersResult:
+        self, ctx: StepContext, params: TerminateBlockerParameters, state: State
+    ) -> TerminateBlockerResult:
         """Signal what was captured, wait for it to let go, and terminate what did not.
 
         Raises UnavailableError only when nothing was signalled, AmbiguousError when that is not known.
@@ -275,8 +275,8 @@ undo: none
         return _report(params.blockers, await ender.end(_captured(state), cancel_first=params.cancel_first))
 
     async def observe(
-        self, ctx: StepContext, params: TerminateBlockersParameters, state: State
-    ) -> Observed[TerminateBlockersResult]:
+        self, ctx: StepContext, params: TerminateBlockerParameters, state: State
+    ) -> Observed[TerminateBlockerResult]:
         """Look whether the captured sessions are still in their transactions.
 
         A server that started since the capture proves nothing: its sessions ended with it, or it is another server.
@@ -300,7 +300,7 @@ undo: none
             return Observed(seen=Seen.NO_EFFECT, detail=f"all {len(sessions)} sessions still block others")
         return Observed(seen=Seen.UNKNOWN, detail="some sessions are gone and some are not")
 
-    async def _safe(self, server: PostgresServer, params: TerminateBlockersParameters) -> tuple[SessionId, ...]:
+    async def _safe(self, server: PostgresServer, params: TerminateBlockerParameters) -> tuple[SessionId, ...]:
         judged = await server.judge([blocker.identity for blocker in params.blockers], params.safety)
         safe = tuple(verdict.session for verdict in judged if not verdict.gone and not verdict.refusal)
         if not safe:
@@ -372,7 +372,7 @@ def _captured(state: State) -> tuple[SessionId, ...]:
     return tuple(SessionId.model_validate(session) for session in sessions)
 
 
-def _report(blockers: Sequence[Blocker], endings: Mapping[SessionId, Ending]) -> TerminateBlockersResult:
+def _report(blockers: Sequence[Blocker], endings: Mapping[SessionId, Ending]) -> TerminateBlockerResult:
     known = {blocker.identity: blocker for blocker in blockers}
     sessions = tuple(
         SessionOutcome(
@@ -387,7 +387,7 @@ def _report(blockers: Sequence[Blocker], endings: Mapping[SessionId, Ending]) ->
     )
     ended = sum(session.outcome in {"cancelled", "terminated"} for session in sessions)
     told = ", ".join(f"pid {s.pid} {s.outcome}" + (f" ({s.reason})" if s.reason else "") for s in sessions)
-    return TerminateBlockersResult(
+    return TerminateBlockerResult(
         sessions=sessions,
         ended=ended,
         refused=sum(session.outcome == "refused" for session in sessions),
@@ -395,5 +395,5 @@ def _report(blockers: Sequence[Blocker], endings: Mapping[SessionId, Ending]) ->
     )
 
 
-POSTGRES_ACTIONS: tuple[AnyAction, ...] = (Ping(), FindBlockers(), TerminateBlockers())
+POSTGRES_ACTIONS: tuple[AnyAction, ...] = (Ping(), BlockingChain(), TerminateBlocker())
 POSTGRES_CHECKS: tuple[AnyCheck, ...] = (Unblocked(), Reachable())

@@ -26,7 +26,7 @@ from hdr_responder.actions.contract import (
 from hdr_responder.documents.compiled import CompiledStep
 from hdr_responder.domain.runs import Run, Step, StepStatus
 from hdr_responder.engine.workbench import Workbench
-from hdr_responder.errors import FencedError, PermanentError, TemporaryError
+from hdr_responder.errors import FencedError, HdrError, PermanentError, TemporaryError
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -35,6 +35,7 @@ Sleep = Callable[[float], Awaitable[object]]
 LOOKS = 3
 """How often a target that does not answer is asked whether a change took effect, before a person has to look."""
 BETWEEN_LOOKS = timedelta(seconds=2)
+ANNOUNCE_SECONDS = 5.0
 
 
 class NoAnswerError(TemporaryError):
@@ -78,6 +79,24 @@ async def limited(compiled: CompiledStep, work: Awaitable[T]) -> T:
         raise NoAnswerError(f"no answer within {seconds:g} s") from error
 
 
+async def announced(mutation: AnyMutation, ctx: StepContext, params: Parameters, state: State, *, undone: bool) -> str:
+    """Tell of a change, or of its undo, on the target; return what went wrong with that, empty when nothing did."""
+    try:
+        async with asyncio.timeout(ANNOUNCE_SECONDS):
+            await mutation.announce(ctx, params, state, undone=undone)
+    except TimeoutError:
+        problem = f"no answer within {ANNOUNCE_SECONDS:g} s"
+    except HdrError as error:
+        problem = str(error)
+    except Exception as error:
+        log.exception("announce_crashed", step=ctx.step_id)
+        problem = f"unexpected {type(error).__name__}"
+    else:
+        return ""
+    log.warning("not_announced", step=ctx.step_id, problem=problem)
+    return f"not told on the target: {problem}"[:300]
+
+
 class Changer:
     """Does changes whose start is committed."""
 
@@ -111,6 +130,10 @@ class Changer:
         if settled is None:
             raise TemporaryError(f"{str(reason) or type(reason).__name__}; nothing was changed") from reason
         return settled
+
+    async def announce(self, change: Change, state: State) -> str:
+        """Tell of the change on the target; return what went wrong with that, empty when nothing did."""
+        return await announced(change.mutation, change.ctx, change.params, state, undone=False)
 
     async def settled(self, change: Change, state: State) -> Outcome | None:
         """Tell by observing how a change that was begun ended; None means that it provably did not take effect."""

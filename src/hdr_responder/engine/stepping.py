@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -231,10 +231,17 @@ class Stepping:
         elif step.state is not None:
             settled = await changer.settled(change, step.state)
             if settled is not None:
-                return settled
+                return await self._announced(changer, change, settled)
         if not await self._look(step, starts=True):
             return None
-        return await changer.execute(change, await changer.prepare(change))
+        return await self._announced(changer, change, await changer.execute(change, await changer.prepare(change)))
+
+    async def _announced(self, changer: Changer, change: Change, outcome: Outcome) -> Outcome:
+        """Tell on the target of a change that took effect; that it could not be told is noted."""
+        if outcome.status is not StepStatus.SUCCEEDED or change.step.state is None:
+            return outcome
+        problem = await changer.announce(change, change.step.state)
+        return replace(outcome, note="; ".join(part for part in (outcome.note, problem) if part))
 
     async def _look(self, step: Step, *, starts: bool = False) -> bool:
         """Stop here when draining, cancelled or paused; else, where the step ``starts`` a change, commit that.

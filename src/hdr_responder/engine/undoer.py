@@ -20,7 +20,7 @@ from hdr_responder.domain.durations import format_duration
 from hdr_responder.domain.ports.store import Job, Transaction
 from hdr_responder.domain.runs import Run, RunStatus, Step
 from hdr_responder.domain.timeline import EntryKind
-from hdr_responder.engine.changing import limited
+from hdr_responder.engine.changing import announced, limited
 from hdr_responder.engine.frozen import FrozenRun
 from hdr_responder.engine.lease import LeaseSettings, held
 from hdr_responder.engine.settling import give_back_targets
@@ -116,6 +116,8 @@ class Undoer:
         except Exception as error:
             log.exception("undo_crashed", step=step.step_id)
             return await self._record(run, steps, step, f"failed: unexpected {type(error).__name__}", escalate=True)
+        if undone is Undone.UNDONE:
+            await announced(compiled.mutation, ctx, params, step.state, undone=True)
         await self._record(run, steps, step, undone, escalate=undone is Undone.DRIFTED)
 
     async def _again(

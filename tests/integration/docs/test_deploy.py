@@ -15,7 +15,7 @@ from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.adapters.postgres_target import PostgresTarget
 from hdr_responder.adapters.store.migrate import migrate
 from hdr_responder.domain.ports.postgres import READ_ROLE, SIGNAL_ROLE, Safety
-from tests.integration.kubernetes_steps import responder
+from tests.integration.kubernetes.steps import responder
 from tests.services.kubernetes import RESPONDER, ControlPlane
 from tests.services.postgres import PostgresServer, run_postgres
 from tests.services.tools import require_built, require_program

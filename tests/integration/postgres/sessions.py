@@ -15,12 +15,12 @@ import asyncpg
 
 from hdr_responder.actions.contract import Evidence, Fence, State, StepContext
 from hdr_responder.actions.postgres import (
-    FindBlockers,
-    FindBlockersParameters,
-    FindBlockersResult,
-    TerminateBlockers,
-    TerminateBlockersParameters,
-    TerminateBlockersResult,
+    BlockingChain,
+    BlockingChainParameters,
+    BlockingChainResult,
+    TerminateBlocker,
+    TerminateBlockerParameters,
+    TerminateBlockerResult,
 )
 from hdr_responder.adapters.postgres_target import PostgresTarget
 from hdr_responder.domain.clock import SystemClock
@@ -144,21 +144,21 @@ def context(database: Database, role: str = "responder", *, evidence: Kept | Non
     )
 
 
-async def find(database: Database, **more: object) -> FindBlockersResult:
-    parameters = FindBlockersParameters.model_validate({"target": "empire", "blocking_for": NOW, **more})
-    return await FindBlockers().execute(context(database), parameters)
+async def find(database: Database, **more: object) -> BlockingChainResult:
+    parameters = BlockingChainParameters.model_validate({"target": "empire", "blocking_for": NOW, **more})
+    return await BlockingChain().execute(context(database), parameters)
 
 
-def ending(blockers: tuple[Blocker, ...], **more: object) -> TerminateBlockersParameters:
+def ending(blockers: tuple[Blocker, ...], **more: object) -> TerminateBlockerParameters:
     """The parameters as a later step gets them: out of a stored result."""
     stored = json.loads(json.dumps([blocker.model_dump(mode="json") for blocker in blockers]))
     values = {"target": "empire", "blocking_for": NOW, "grace": "5s", "blockers": stored, **more}
-    return TerminateBlockersParameters.model_validate(values)
+    return TerminateBlockerParameters.model_validate(values)
 
 
-async def end(database: Database, blockers: tuple[Blocker, ...], **more: object) -> TerminateBlockersResult:
+async def end(database: Database, blockers: tuple[Blocker, ...], **more: object) -> TerminateBlockerResult:
     """The engine's order of calls, with the captured state passed through JSON as the store does."""
-    action, ctx, params = TerminateBlockers(), context(database), ending(blockers, **more)
+    action, ctx, params = TerminateBlocker(), context(database), ending(blockers, **more)
     await action.dry_run(ctx, params)
     state: State = json.loads(json.dumps(await action.capture(ctx, params)))
     return await action.execute(ctx, params, state)

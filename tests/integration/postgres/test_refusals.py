@@ -12,11 +12,11 @@ import pytest
 
 from hdr_responder.actions.contract import State
 from hdr_responder.actions.postgres import (
-    FindBlockers,
-    FindBlockersParameters,
+    BlockingChain,
+    BlockingChainParameters,
     Ping,
     PingParameters,
-    TerminateBlockers,
+    TerminateBlocker,
 )
 from hdr_responder.errors import ConflictError, ForbiddenError
 from tests.integration.postgres.sessions import (
@@ -68,7 +68,7 @@ async def test_refused(database: Database, case: Refusal) -> None:
 
     state: State = {"server_started_at": "", "sessions": [found.roots[0].identity.model_dump(mode="json")]}
     with pytest.raises(ConflictError, match=case.reason):
-        await TerminateBlockers().execute(context(database), ending(found.roots, **case.parameters), state)
+        await TerminateBlocker().execute(context(database), ending(found.roots, **case.parameters), state)
     assert await holder.fetchval("SELECT 1") == 1
 
 
@@ -105,7 +105,7 @@ async def test_autovacuum_is_left_alone(database: Database, server: PostgresServ
 async def test_a_root_that_has_come_to_wait_itself_is_left_alone(database: Database) -> None:
     first, second = await database.holder(1), await database.holder(2)
     await database.waiter(1)
-    action, ctx, params = TerminateBlockers(), context(database), ending((await find(database)).roots)
+    action, ctx, params = TerminateBlocker(), context(database), ending((await find(database)).roots)
     state = await action.capture(ctx, params)
     await database.waiter(2, first)
 
@@ -178,7 +178,7 @@ async def test_a_reused_pid_or_a_later_transaction_is_never_signalled(database: 
     (root,) = (await find(database)).roots
     earlier = getattr(root, part) - timedelta(microseconds=1)
     stale = root.model_copy(update={part: earlier})
-    action, ctx, params = TerminateBlockers(), context(database), ending((stale,))
+    action, ctx, params = TerminateBlocker(), context(database), ending((stale,))
 
     with pytest.raises(ConflictError, match="gone"):
         await action.dry_run(ctx, params)
@@ -193,7 +193,7 @@ async def test_a_reused_pid_or_a_later_transaction_is_never_signalled(database: 
 async def test_only_what_was_captured_is_ended(database: Database) -> None:
     first = await database.holder(1)
     await database.waiter(1)
-    action, ctx = TerminateBlockers(), context(database)
+    action, ctx = TerminateBlocker(), context(database)
     state = await action.capture(ctx, ending((await find(database)).roots))
     second = await database.holder(2)
     await database.waiter(2)
@@ -209,7 +209,7 @@ async def test_a_session_that_blocks_nobody_any_more_is_left_alone(database: Dat
     waiting = await database.connect()
     await waiting.execute("SET lock_timeout = '300ms'")
     wait = await database.waiter(1, waiting)
-    action, ctx, params = TerminateBlockers(), context(database), ending((await find(database)).roots)
+    action, ctx, params = TerminateBlocker(), context(database), ending((await find(database)).roots)
     state = await action.capture(ctx, params)
     with pytest.raises(asyncpg.LockNotAvailableError):
         await wait
@@ -226,17 +226,17 @@ async def test_the_two_roles_are_enough_and_needed(database: Database) -> None:
     roots = (await find(database)).roots
     params = ending(roots)
 
-    await TerminateBlockers().dry_run(context(database, "responder"), params)
+    await TerminateBlocker().dry_run(context(database, "responder"), params)
     with pytest.raises(ForbiddenError, match="lacks pg_read_all_stats, pg_signal_backend: GRANT") as raised:
-        await TerminateBlockers().dry_run(context(database, "blind"), params)
+        await TerminateBlocker().dry_run(context(database, "blind"), params)
     assert "empire" in str(raised.value)
     with pytest.raises(ForbiddenError, match=r"lacks pg_signal_backend: GRANT pg_signal_backend"):
-        await TerminateBlockers().dry_run(context(database, "reader"), params)
+        await TerminateBlocker().dry_run(context(database, "reader"), params)
     with pytest.raises(ForbiddenError, match="pg_read_all_stats"):
-        await FindBlockers().execute(context(database, "blind"), FindBlockersParameters(target="empire"))
+        await BlockingChain().execute(context(database, "blind"), BlockingChainParameters(target="empire"))
     blind = context(database, "blind").systems.database("empire")
     assert await blind.missing_roles(["pg_signal_backend", "nonsense"]) == ("pg_signal_backend", "nonsense")
-    assert {str(permission) for permission in TerminateBlockers().permissions(params)} == {
+    assert {str(permission) for permission in TerminateBlocker().permissions(params)} == {
         "postgres:empire pg_read_all_stats",
         "postgres:empire pg_signal_backend",
     }
@@ -254,4 +254,4 @@ async def test_a_standby_is_never_touched() -> None:
 
         assert (await Ping().execute(context(database), PingParameters(target="empire"))).primary is False
         with pytest.raises(ConflictError, match="standby"):
-            await TerminateBlockers().dry_run(context(database), ending(()))
+            await TerminateBlocker().dry_run(context(database), ending(()))

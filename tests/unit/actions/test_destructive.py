@@ -19,10 +19,10 @@ def test_every_mutation_decides(mutation: AnyMutation) -> None:
     ("name", "destructive"),
     [
         ("kubernetes.rollout_restart", False),
-        ("kubernetes.scale_out", False),
+        ("kubernetes.scale", False),
         ("kubernetes.scale_to_zero", True),
-        ("kubernetes.quarantine", True),
-        ("postgres.terminate_blockers", True),
+        ("kubernetes.isolate", True),
+        ("postgres.terminate_blocker", True),
     ],
 )
 def test_what_ends_or_cuts_off_is_destructive(name: str, destructive: bool) -> None:

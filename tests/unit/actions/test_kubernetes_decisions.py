@@ -12,11 +12,11 @@ from ruamel.yaml import YAML
 
 from hdr_responder.actions.kubernetes import KUBERNETES_ACTIONS, KUBERNETES_CHECKS
 from hdr_responder.actions.kubernetes.bounds import MAXIMUM, MINIMUM, REPLICAS, Move
+from hdr_responder.actions.kubernetes.isolation import NOTHING, allowing, deny_all
 from hdr_responder.actions.kubernetes.logs import belongs, containers_of, in_trouble_first
-from hdr_responder.actions.kubernetes.quarantine import NOTHING, allowing, deny_all
 from hdr_responder.actions.kubernetes.replicas import ReplicasParameters, exactly
 from hdr_responder.actions.kubernetes.rollouts import progress
-from hdr_responder.actions.kubernetes.scaling import ScaleOut, ScaleOutParameters, ScaleToZeroParameters
+from hdr_responder.actions.kubernetes.scaling import Scale, ScaleParameters, ScaleToZeroParameters
 from hdr_responder.domain.ports.kubernetes import (
     Autoscaler,
     NetworkPolicy,
@@ -81,10 +81,10 @@ class TestProgress:
         assert progress(state(**changes)).state == expected
 
 
-class TestScaleOut:
+class TestScale:
     def plan(self, workload: WorkloadState, found: Autoscaler | None = None, **how: int) -> tuple[Move, ...]:
-        params = ScaleOutParameters(workload=NEURAL_HDR, **{"maximum": 8, **how})
-        return ScaleOut().plan(params, workload, found).moves
+        params = ScaleParameters(workload=NEURAL_HDR, **{"maximum": 8, **how})
+        return Scale().plan(params, workload, found).moves
 
     def test_without_an_autoscaler_the_replicas_move(self) -> None:
         assert self.plan(state(), by=2) == (Move(pointer=REPLICAS, before=3, after=5),)
@@ -113,7 +113,7 @@ class TestScaleOut:
     @pytest.mark.parametrize("how", [{}, {"to": 2, "by": 1}, {"to": 9}, {"by": 0}])
     def test_parameters_that_make_no_sense(self, how: dict[str, int]) -> None:
         with pytest.raises(ValidationError):
-            ScaleOutParameters(workload=NEURAL_HDR, **{"maximum": 8, **how})
+            ScaleParameters(workload=NEURAL_HDR, **{"maximum": 8, **how})
 
     def test_a_daemonset_has_nothing_to_scale(self) -> None:
         with pytest.raises(ValidationError, match="daemonset"):
@@ -177,7 +177,7 @@ class TestPods:
         assert [name for _, name in containers_of(pods, "proxy")] == ["proxy"]
 
 
-class TestQuarantine:
+class TestIsolate:
     @pytest.mark.parametrize("labels", [{}, {"app": "x"}, {"hdr-responder.io/fence": "x"}])
     def test_the_inert_policy_selects_no_pod(self, labels: dict[str, str]) -> None:
         assert not NOTHING.selects(labels)

@@ -22,11 +22,11 @@ PARAMS = {
     "app": {"type": "string", "default": "shop"},
 }
 EARLIER = [
-    {"id": "find", "action": "postgres.find_blockers", "with": {"target": "${params.server}"}},
-    {"id": "blockers", "action": "postgres.find_blockers", "with": {"target": "${params.server}"}},
+    {"id": "find", "action": "postgres.blocking_chain", "with": {"target": "${params.server}"}},
+    {"id": "blockers", "action": "postgres.blocking_chain", "with": {"target": "${params.server}"}},
     {
         "id": "scale",
-        "action": "kubernetes.scale_out",
+        "action": "kubernetes.scale",
         "with": {"workload": "${params.workload}", "by": 1, "maximum": 5},
     },
 ]

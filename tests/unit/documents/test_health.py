@@ -67,7 +67,7 @@ def test_below_ends_in_a_circle() -> None:
         ({"postgres.reachable": {"tarqet": "x"}}, "unknown key"),
         ({"postgres.reachable": "${alert.labels['x']}"}, "unknown name"),
         ({"postgres.unblocked": {"target": "x", "sessions": []}}, "tells no service's health"),
-        ({"kubernetes.quarantined": "${service.workload}"}, "tells no service's health"),
+        ({"kubernetes.isolated": "${service.workload}"}, "tells no service's health"),
     ],
 )
 def test_a_probe_is_checked(health: dict[str, Any], message: str) -> None:

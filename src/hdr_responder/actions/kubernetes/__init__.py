@@ -1,13 +1,13 @@
 """Actions and checks on Kubernetes workloads, one module a family; the registry takes the two tuples below."""
 
+from hdr_responder.actions.kubernetes.isolated import Isolated
+from hdr_responder.actions.kubernetes.isolation import Isolate
 from hdr_responder.actions.kubernetes.logs import Logs
-from hdr_responder.actions.kubernetes.quarantine import Quarantine
-from hdr_responder.actions.kubernetes.quarantined import Quarantined
 from hdr_responder.actions.kubernetes.replicas import Available, Replicas
-from hdr_responder.actions.kubernetes.rollouts import Rollout, RolloutRestart, WaitRollout
-from hdr_responder.actions.kubernetes.scaling import ScaleOut, ScaleToZero
+from hdr_responder.actions.kubernetes.rollouts import Rollout, RolloutRestart, RolloutStatus
+from hdr_responder.actions.kubernetes.scaling import Scale, ScaleToZero
 
-KUBERNETES_ACTIONS = (Logs(), RolloutRestart(), WaitRollout(), ScaleOut(), ScaleToZero(), Quarantine())
-KUBERNETES_CHECKS = (Rollout(), Replicas(), Available(), Quarantined())
+KUBERNETES_ACTIONS = (Logs(), RolloutRestart(), RolloutStatus(), Scale(), ScaleToZero(), Isolate())
+KUBERNETES_CHECKS = (Rollout(), Replicas(), Available(), Isolated())
 
 __all__ = ["KUBERNETES_ACTIONS", "KUBERNETES_CHECKS"]

@@ -31,6 +31,7 @@ from hdr_responder.actions.contract import (
 from hdr_responder.actions.kubernetes.fencing import change, claim, require_fence
 from hdr_responder.actions.kubernetes.marks import RESTARTED_AT, STEP, annotate, test
 from hdr_responder.actions.kubernetes.rights import workload_rights
+from hdr_responder.actions.kubernetes.story import story_rights, tell
 from hdr_responder.actions.kubernetes.surveying import restart_impact, surveyed
 from hdr_responder.domain.durations import Duration
 from hdr_responder.domain.ports.kubernetes import JsonPatch, WorkloadState
@@ -105,7 +106,7 @@ with:
 
     def permissions(self, params: RestartParameters) -> tuple[Permission, ...]:
         """Return the rights to read and patch the workload."""
-        return workload_rights(params.workload, "get", "patch")
+        return (*workload_rights(params.workload, "get", "patch"), *story_rights(params.workload))
 
     def target(self, params: RestartParameters) -> Target:
         """Return the workload; other ways to replace its pods share the effect."""
@@ -167,6 +168,13 @@ with:
             return Observed(seen=Seen.UNKNOWN, detail="somebody else restarted it since")
         return Observed(seen=Seen.NO_EFFECT, detail="the pod template does not carry this step")
 
+    async def announce(self, ctx: StepContext, params: RestartParameters, state: State, *, undone: bool) -> None:
+        """Write an Event on the workload."""
+        del state, undone
+        workload = params.workload
+        seen = await ctx.systems.cluster(workload.cluster).workload(workload)
+        await tell(ctx, workload.cluster, seen.meta, reason="Restarted", done="restarted this")
+
 
 def workload_target(workload: Workload, effect_group: str) -> Target:
     """Return the lock on a workload."""
@@ -189,7 +197,7 @@ def _restart(ctx: StepContext, seen: WorkloadState, at: str) -> JsonPatch:
     return annotate(TEMPLATE_ANNOTATIONS, seen.template_annotations, marks)
 
 
-class WaitRolloutParameters(Parameters):
+class RolloutStatusParameters(Parameters):
     """What to wait for."""
 
     shorthand = "workload"
@@ -197,34 +205,34 @@ class WaitRolloutParameters(Parameters):
     within: Duration = Field(default=timedelta(minutes=5), gt=timedelta(0), le=timedelta(hours=1))
 
 
-class WaitRolloutResult(Result):
+class RolloutStatusResult(Result):
     """How the rollout ended."""
 
     replicas: int = Field(description="Replicas that are updated and available.")
     detail: str
 
 
-class WaitRollout(Read[WaitRolloutParameters, WaitRolloutResult]):
+class RolloutStatus(Read[RolloutStatusParameters, RolloutStatusResult]):
     """Waits until all replicas run the present template and are available."""
 
-    name = "kubernetes.wait_rollout"
+    name = "kubernetes.rollout_status"
     summary = "Wait until a workload's rollout is done."
     example = """\
 id: wait
-action: kubernetes.wait_rollout
+action: kubernetes.rollout_status
 with:
   workload: "${params.workload}"
   within: 10m
 """
-    parameters = WaitRolloutParameters
-    result = WaitRolloutResult
+    parameters = RolloutStatusParameters
+    result = RolloutStatusResult
     default_timeout_seconds = 3700.0
 
-    def permissions(self, params: WaitRolloutParameters) -> tuple[Permission, ...]:
+    def permissions(self, params: RolloutStatusParameters) -> tuple[Permission, ...]:
         """Return the right to read the workload."""
         return workload_rights(params.workload, "get")
 
-    async def execute(self, ctx: StepContext, params: WaitRolloutParameters) -> WaitRolloutResult:
+    async def execute(self, ctx: StepContext, params: RolloutStatusParameters) -> RolloutStatusResult:
         """Poll until done.
 
         Raises PermanentError on ProgressDeadlineExceeded, TemporaryError when it is not done ``within`` the time.
@@ -242,7 +250,7 @@ with:
                         now = progress(seen)
                         last = now.detail
                         if now.state == "done":
-                            return WaitRolloutResult(replicas=seen.available, detail=now.detail)
+                            return RolloutStatusResult(replicas=seen.available, detail=now.detail)
                         if now.state == "failed":
                             raise PermanentError(f"the rollout of {params.workload} failed: {now.detail}")
                     await asyncio.sleep(POLL_SECONDS)

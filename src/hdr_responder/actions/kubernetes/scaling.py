@@ -40,6 +40,7 @@ from hdr_responder.actions.kubernetes.fencing import claim, require_fence
 from hdr_responder.actions.kubernetes.marks import STEP, test
 from hdr_responder.actions.kubernetes.rights import AUTOSCALERS, rights, workload_rights
 from hdr_responder.actions.kubernetes.rollouts import workload_target
+from hdr_responder.actions.kubernetes.story import story_rights, tell
 from hdr_responder.actions.kubernetes.surveying import all_healthy, surveyed
 from hdr_responder.domain.ports.kubernetes import Autoscaler, KubernetesCluster, WorkloadState
 from hdr_responder.domain.ports.systems import Systems
@@ -60,7 +61,7 @@ class ScalingParameters(Parameters):
         return self
 
 
-class ScaleOutParameters(ScalingParameters):
+class ScaleParameters(ScalingParameters):
     """How many replicas: ``to`` a number or ``by`` so many more, never beyond ``maximum``."""
 
     to: int | None = Field(default=None, ge=1)
@@ -68,7 +69,7 @@ class ScaleOutParameters(ScalingParameters):
     maximum: int = Field(ge=1, description="A target beyond it is refused, not trimmed.")
 
     @model_validator(mode="after")
-    def _one_way(self) -> ScaleOutParameters:
+    def _one_way(self) -> ScaleParameters:
         if (self.to is None) == (self.by is None):
             raise ValueError("give either to or by")
         if self.to is not None and self.to > self.maximum:
@@ -108,7 +109,11 @@ class Scaling(Mutation[P, ScalingResult]):
     def permissions(self, params: P) -> tuple[Permission, ...]:
         """Return the rights to read and patch the workload and to find its autoscaler."""
         workload = params.workload
-        return (*workload_rights(workload, "get", "patch"), *rights(workload, AUTOSCALERS, "list"))
+        return (
+            *workload_rights(workload, "get", "patch"),
+            *rights(workload, AUTOSCALERS, "list"),
+            *story_rights(workload),
+        )
 
     def target(self, params: P) -> Target:
         """Return the workload, whichever object carries its replica numbers."""
@@ -168,6 +173,15 @@ class Scaling(Mutation[P, ScalingResult]):
         """Put the numbers back where ours still stand and no other autoscaler owns them now."""
         return await revert(ctx, params.workload, BoundsChange.model_validate(state))
 
+    async def announce(self, ctx: StepContext, params: P, state: State, *, undone: bool) -> None:
+        """Write an Event on the object whose numbers changed."""
+        planned, workload = BoundsChange.model_validate(state), params.workload
+        seen = await looker(ctx.systems.cluster(workload.cluster), workload, planned)()
+        first = planned.moves[0]
+        before, after = (first.after, first.before) if undone else (first.before, first.after)
+        reason = "ScalingUndone" if undone else "Scaled"
+        await tell(ctx, workload.cluster, seen.meta, reason=reason, done=f"scaled this from {before} to {after}")
+
     @abstractmethod
     def carrier(self, workload: WorkloadState, autoscaler: Autoscaler | None) -> Scaled:
         """Return the object whose numbers change."""
@@ -177,24 +191,24 @@ class Scaling(Mutation[P, ScalingResult]):
         return self.carrier(workload, autoscaler), self.plan(params, workload, autoscaler)
 
 
-class ScaleOut(Scaling[ScaleOutParameters]):
+class Scale(Scaling[ScaleParameters]):
     """Adds replicas."""
 
-    name = "kubernetes.scale_out"
+    name = "kubernetes.scale"
     summary = "Give a workload more replicas, through its autoscaler where it has one."
     example = """\
 id: more
-action: kubernetes.scale_out
+action: kubernetes.scale
 with:
   workload: "${params.workload}"
   by: 2
   maximum: 12
 """
-    parameters = ScaleOutParameters
+    parameters = ScaleParameters
     destructive = False
     effect_group = "replicas"
 
-    def permissions(self, params: ScaleOutParameters) -> tuple[Permission, ...]:
+    def permissions(self, params: ScaleParameters) -> tuple[Permission, ...]:
         """Return the rights on the workload and on its autoscaler, which is what changes where there is one."""
         return (*super().permissions(params), *rights(params.workload, AUTOSCALERS, "get", "patch"))
 
@@ -202,7 +216,7 @@ with:
         """Return the autoscaler where there is one."""
         return autoscaler or workload
 
-    def plan(self, params: ScaleOutParameters, workload: WorkloadState, autoscaler: Autoscaler | None) -> BoundsChange:
+    def plan(self, params: ScaleParameters, workload: WorkloadState, autoscaler: Autoscaler | None) -> BoundsChange:
         """Decide the target; refuses one beyond ``maximum`` or not above what is there."""
         refuse_foreign(autoscaler)
         present = workload.replicas or 0

@@ -32,7 +32,7 @@ READ_CHUNK = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class Endpoint:
     """How a cluster is reached; without ``kubeconfig``: in-cluster where there is one, else the default kubeconfig."""
 
     cluster: str
@@ -44,8 +44,8 @@ class Access:
 class Connection:
     """A lazily opened client of one cluster; safe to share between tasks."""
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
         self._client: ApiClient | None = None
         self._refused = False
         self._opening = asyncio.Lock()
@@ -63,9 +63,9 @@ class Connection:
         try:
             answer = json.loads(body)
         except ValueError as e:
-            raise AdapterError(f"cluster {self._access.cluster}: {request}: the answer is not JSON") from e
+            raise AdapterError(f"cluster {self._endpoint.cluster}: {request}: the answer is not JSON") from e
         if not isinstance(answer, dict):
-            raise AdapterError(f"cluster {self._access.cluster}: {request}: the answer is no object")
+            raise AdapterError(f"cluster {self._endpoint.cluster}: {request}: the answer is no object")
         return answer
 
     async def tail(self, request: ApiRequest, max_bytes: int) -> bytes:
@@ -86,7 +86,7 @@ class Connection:
                 if response.status >= 300:
                     body = await response.content.read(ERROR_BODY_LIMIT)
                     self._refused = response.status == 401
-                    raise failure(self._access.cluster, request, response.status, response.headers, body)
+                    raise failure(self._endpoint.cluster, request, response.status, response.headers, body)
                 yield response
         except (aiohttp.ClientError, OSError) as e:
             raise self._unreachable(request, e) from e
@@ -102,20 +102,20 @@ class Connection:
             auth_settings=["BearerToken"],
             _preload_content=False,
             _request_timeout=aiohttp.ClientTimeout(
-                total=self._access.timeout_seconds, sock_connect=self._access.timeout_seconds / 2
+                total=self._endpoint.timeout_seconds, sock_connect=self._endpoint.timeout_seconds / 2
             ),
         )
         return response
 
     def _unreachable(self, request: ApiRequest, error: Exception) -> HdrError:
         """Tell what a broken or missing answer means; a timeout is an OSError."""
-        cluster = self._access.cluster
+        cluster = self._endpoint.cluster
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return PermanentError(f"cluster {cluster}: its certificate is not trusted ({request})")
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             return UnavailableError(f"cluster {cluster} cannot be reached ({request}): {type(error).__name__}")
         timed_out = isinstance(error, TimeoutError)
-        how = f"no answer within {self._access.timeout_seconds:g} s" if timed_out else "the connection broke"
+        how = f"no answer within {self._endpoint.timeout_seconds:g} s" if timed_out else "the connection broke"
         if request.changes:
             return AmbiguousError(f"cluster {cluster}: {how}, the change may have happened ({request})")
         return UnavailableError(f"cluster {cluster}: {how} ({request})")
@@ -143,22 +143,22 @@ class Connection:
         from kubernetes_asyncio.config import ConfigException
         from yaml import YAMLError
 
-        access = self._access
-        source = _source(access)
+        endpoint = self._endpoint
+        source = _source(endpoint)
         shown = f"{source or 'the in-cluster service account'}" + (
-            f", context {access.context}" if access.context else ""
+            f", context {endpoint.context}" if endpoint.context else ""
         )
         try:
-            async with asyncio.timeout(access.timeout_seconds):
-                await _fill_in(configuration, source, access)
+            async with asyncio.timeout(endpoint.timeout_seconds):
+                await _fill_in(configuration, source, endpoint)
         except TimeoutError:
-            raise UnavailableError(f"cluster {access.cluster}: the credentials of {shown} took too long") from None
+            raise UnavailableError(f"cluster {endpoint.cluster}: the credentials of {shown} took too long") from None
         except (ConfigException, YAMLError, OSError, ValueError, LookupError, AttributeError, TypeError) as e:
-            message = f"cluster {access.cluster}: no usable credentials in {shown} ({type(e).__name__})"
+            message = f"cluster {endpoint.cluster}: no usable credentials in {shown} ({type(e).__name__})"
             raise ConfigError(message) from None
 
 
-async def _fill_in(configuration: Configuration, source: Path | None, access: Access) -> None:
+async def _fill_in(configuration: Configuration, source: Path | None, endpoint: Endpoint) -> None:
     from kubernetes_asyncio.config import load_incluster_config, load_kube_config
 
     if source is None:
@@ -166,16 +166,16 @@ async def _fill_in(configuration: Configuration, source: Path | None, access: Ac
         return
     _require_one(source)
     loader = await load_kube_config(
-        config_file=str(source), context=access.context, client_configuration=configuration, persist_config=False
+        config_file=str(source), context=endpoint.context, client_configuration=configuration, persist_config=False
     )
-    configuration.refresh_api_key_hook = _refresher(loader, access)
+    configuration.refresh_api_key_hook = _refresher(loader, endpoint)
 
 
-def _source(access: Access) -> Path | None:
+def _source(endpoint: Endpoint) -> Path | None:
     """Return the kubeconfig to read, or None for the in-cluster service account."""
-    if access.kubeconfig is not None:
-        return access.kubeconfig
-    if access.context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+    if endpoint.kubeconfig is not None:
+        return endpoint.kubeconfig
+    if endpoint.context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
         return None
     named = os.environ.get("KUBECONFIG")
     return Path(named) if named else Path.home() / ".kube" / "config"
@@ -187,7 +187,7 @@ def _require_one(source: Path) -> None:
         raise FileNotFoundError(source)
 
 
-def _refresher(loader: Any, access: Access) -> Callable[[Configuration], Awaitable[None]] | None:
+def _refresher(loader: Any, endpoint: Endpoint) -> Callable[[Configuration], Awaitable[None]] | None:
     """Return the hook that renews short-lived tokens; only exec plugins (the cloud providers' way) have any.
 
     The loader keeps a token's expiry, so that the plugin runs again only shortly before it.
@@ -199,10 +199,10 @@ def _refresher(loader: Any, access: Access) -> Callable[[Configuration], Awaitab
         from kubernetes_asyncio.config import ConfigException
 
         try:
-            async with asyncio.timeout(access.timeout_seconds):
+            async with asyncio.timeout(endpoint.timeout_seconds):
                 await loader.load_from_exec_plugin()
         except (ConfigException, OSError, ValueError, LookupError) as e:
-            message = f"cluster {access.cluster}: the token could not be renewed ({type(e).__name__})"
+            message = f"cluster {endpoint.cluster}: the token could not be renewed ({type(e).__name__})"
             raise UnavailableError(message) from None
         configuration.api_key["BearerToken"] = loader.token
 

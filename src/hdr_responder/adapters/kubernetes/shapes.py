@@ -6,12 +6,18 @@ Absent fields mean their API defaults (a status that was never written counts as
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from typing import Any
 
+from pydantic import JsonValue
+
 from hdr_responder.domain.ports.kubernetes import (
+    MANAGER,
     Autoscaler,
     NetworkPolicy,
+    Note,
     ObjectMeta,
     ObjectRef,
     Pod,
@@ -32,6 +38,15 @@ KINDS: dict[WorkloadKind, str] = {"deployment": "Deployment", "statefulset": "St
 AUTOSCALERS = "autoscaling/horizontalpodautoscalers"
 NETWORK_POLICIES = "networking.k8s.io/networkpolicies"
 PODS = "pods"
+API_OBJECTS = {
+    "apps/deployments": ("apps/v1", "Deployment"),
+    "apps/statefulsets": ("apps/v1", "StatefulSet"),
+    "apps/daemonsets": ("apps/v1", "DaemonSet"),
+    AUTOSCALERS: ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    NETWORK_POLICIES: ("networking.k8s.io/v1", "NetworkPolicy"),
+    PODS: ("v1", "Pod"),
+}
+"""API version and kind of each resource that we change, as references to its objects spell them."""
 
 
 def object_meta(resource: str, item: Json) -> ObjectMeta:
@@ -194,3 +209,30 @@ def gitops_owner(meta: ObjectMeta) -> str | None:
             namespace = meta.labels.get(f"{prefix}.toolkit.fluxcd.io/namespace", meta.ref.namespace)
             return f"Flux {kind} {namespace}/{name}"
     return None
+
+
+def event(about: ObjectMeta, note: Note) -> dict[str, JsonValue]:
+    """Write a note as a core/v1 Event, whose name is the same for the same note on the same object."""
+    version, kind = API_OBJECTS[about.ref.resource]
+    at = note.at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    digest = hashlib.sha256(f"{about.uid} {note.key}".encode()).hexdigest()[:16]
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{about.ref.name[:200].rstrip('-.')}.{digest}", "namespace": about.ref.namespace},
+        "involvedObject": {
+            "apiVersion": version,
+            "kind": kind,
+            "namespace": about.ref.namespace,
+            "name": about.ref.name,
+            "uid": about.uid,
+        },
+        "reason": note.reason,
+        "message": note.message[:1024],
+        "type": "Normal",
+        "source": {"component": MANAGER},
+        "reportingComponent": MANAGER,
+        "firstTimestamp": at,
+        "lastTimestamp": at,
+        "count": 1,
+    }

@@ -33,7 +33,7 @@ steps:
       - {id: ping, action: postgres.ping, with: {target: hdr_empire}, on_error: continue}
   - {id: pause, wait: 30s, when: steps.ping.ok}
   - {id: more, when: steps.logs.matched > 10, call: restart-it, with: {workload: "${params.workload}"}}
-  - {id: ready, action: kubernetes.wait_rollout, with: {workload: "${params.workload}"}}
+  - {id: ready, action: kubernetes.rollout_status, with: {workload: "${params.workload}"}}
 verify: {within: 5m, all: [{alert: resolved}]}
 ---
 apiVersion: hdr-responder/v1

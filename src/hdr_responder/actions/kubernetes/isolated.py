@@ -1,17 +1,17 @@
-"""Judges whether a quarantine works, as far as the API can show; a policy that exists may not be enforced."""
+"""Judges whether an isolation works, as far as the API can show; a policy that exists may not be enforced."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
 from hdr_responder.actions.contract import Check, Parameters, StepContext, Verdict
-from hdr_responder.actions.kubernetes.quarantine import LISTED_PODS, allowing, isolates
+from hdr_responder.actions.kubernetes.isolation import LISTED_PODS, allowing, isolates
 from hdr_responder.domain.ports.kubernetes import KubernetesCluster
 from hdr_responder.domain.workloads import Workload
 from hdr_responder.errors import TemporaryError
 
 
-class QuarantinedParameters(Parameters):
+class IsolatedParameters(Parameters):
     """Whose isolation is judged."""
 
     shorthand = "workload"
@@ -24,20 +24,20 @@ class QuarantinedParameters(Parameters):
     )
 
 
-class Quarantined(Check[QuarantinedParameters]):
+class Isolated(Check[IsolatedParameters]):
     """Holds when a deny-all policy selects the pods, nothing else lets traffic through, and it is enforced."""
 
-    name = "kubernetes.quarantined"
+    name = "kubernetes.isolated"
     summary = "The workload's pods are cut off the network by an enforced policy."
     example = """\
-kubernetes.quarantined:
+kubernetes.isolated:
   workload: "${params.workload}"
   enforced_by: calico
 """
-    parameters = QuarantinedParameters
+    parameters = IsolatedParameters
     is_health_probe = False
 
-    async def evaluate(self, ctx: StepContext, params: QuarantinedParameters) -> Verdict:
+    async def evaluate(self, ctx: StepContext, params: IsolatedParameters) -> Verdict:
         """Judge; without `enforced_by` a standing policy is inconclusive while pods run."""
         try:
             return await _judge(ctx.systems.cluster(params.workload.cluster), params)
@@ -45,7 +45,7 @@ kubernetes.quarantined:
             return Verdict(holds=None, detail=str(e))
 
 
-async def _judge(cluster: KubernetesCluster, params: QuarantinedParameters) -> Verdict:
+async def _judge(cluster: KubernetesCluster, params: IsolatedParameters) -> Verdict:
     workload = params.workload
     seen = await cluster.workload(workload)
     policies = await cluster.network_policies(workload.namespace)

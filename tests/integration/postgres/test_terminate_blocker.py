@@ -11,7 +11,7 @@ import pytest
 
 from hdr_responder.actions.contract import Seen
 from hdr_responder.actions.postgres import (
-    TerminateBlockers,
+    TerminateBlocker,
     Unblocked,
     UnblockedParameters,
 )
@@ -110,7 +110,7 @@ async def test_observe_tells_what_took_effect(database: Database) -> None:
     other = await database.holder(2)
     await database.waiter(2)
     roots = (await find(database)).roots
-    action, ctx, params = TerminateBlockers(), context(database), ending(roots)
+    action, ctx, params = TerminateBlocker(), context(database), ending(roots)
     state = await action.capture(ctx, params)
     assert (await action.observe(ctx, params, state)).seen is Seen.NO_EFFECT
 
@@ -130,7 +130,7 @@ async def test_observe_tells_what_took_effect(database: Database) -> None:
 async def test_a_lost_answer_is_ambiguous_and_observed(database: Database, server: PostgresServer) -> None:
     holder = await database.holder()
     await database.waiter()
-    action, params = TerminateBlockers(), ending((await find(database)).roots)
+    action, params = TerminateBlocker(), ending((await find(database)).roots)
     state = await action.capture(context(database), params)
 
     async with AnswerLoser(server.port, b"pg_terminate_backend") as proxy:
@@ -147,7 +147,7 @@ async def test_a_lost_answer_is_ambiguous_and_observed(database: Database, serve
 async def test_a_target_that_cannot_be_reached_was_not_changed(database: Database) -> None:
     await database.holder()
     await database.waiter()
-    action, params = TerminateBlockers(), ending((await find(database)).roots)
+    action, params = TerminateBlocker(), ending((await find(database)).roots)
     state = await action.capture(context(database), params)
     nowhere = PostgresTarget("empire", f"postgresql://app@127.0.0.1:{free_port()}/db", 1.0)
 

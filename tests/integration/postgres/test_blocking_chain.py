@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from hdr_responder.actions.postgres import (
-    FindBlockers,
-    FindBlockersParameters,
+    BlockingChain,
+    BlockingChainParameters,
 )
 from hdr_responder.errors import ConflictError
 from tests.integration.postgres.sessions import (
@@ -70,9 +70,9 @@ async def test_the_evidence_outlives_the_sessions(database: Database) -> None:
     holder = await database.holder()
     await database.waiter()
     kept = Kept()
-    params = FindBlockersParameters(target="empire", blocking_for=NOW)
+    params = BlockingChainParameters(target="empire", blocking_for=NOW)
 
-    found = await FindBlockers().execute(context(database, evidence=kept), params)
+    found = await BlockingChain().execute(context(database, evidence=kept), params)
 
     listing = json.loads(kept.artifacts["blockers.json"])
     assert found.artifact == "artifact-blockers.json"

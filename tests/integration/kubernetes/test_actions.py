@@ -16,8 +16,8 @@ from hdr_responder.actions.kubernetes.rollouts import (
     Rollout,
     RolloutParameters,
     RolloutRestart,
-    WaitRollout,
-    WaitRolloutParameters,
+    RolloutStatus,
+    RolloutStatusParameters,
 )
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.errors import (
@@ -26,7 +26,7 @@ from hdr_responder.errors import (
     TemporaryError,
 )
 from tests.fakes.clock import ManualClock
-from tests.integration.kubernetes_steps import (
+from tests.integration.kubernetes.steps import (
     KeptEvidence,
     grant_for,
     perform,
@@ -163,8 +163,8 @@ class TestRestart:
         params = RestartParameters(workload=workload(namespace, kind=kind))
         grant_for(control_plane, RESTART, params)
         await perform(RESTART, step(cluster), params)
-        waiting = WaitRolloutParameters(workload=params.workload, within=timedelta(seconds=30))
-        done = await WaitRollout().execute(step(cluster), waiting)
+        waiting = RolloutStatusParameters(workload=params.workload, within=timedelta(seconds=30))
+        done = await RolloutStatus().execute(step(cluster), waiting)
         assert done.replicas >= 1
         [pod] = control_plane.api.pods(namespace, "app=neural-hdr")
         assert STEP in pod["metadata"]["annotations"]
@@ -187,10 +187,10 @@ def pointer(key: str) -> str:
 class TestRollout:
     async def test_done(self, control_plane: ControlPlane, namespace: str, cluster: KubernetesAdapter) -> None:
         control_plane.api.create_deployment(namespace, "neural-hdr", replicas=2)
-        params = WaitRolloutParameters(workload=workload(namespace), within=timedelta(seconds=30))
-        grant_for(control_plane, WaitRollout(), params)
+        params = RolloutStatusParameters(workload=workload(namespace), within=timedelta(seconds=30))
+        grant_for(control_plane, RolloutStatus(), params)
         control_plane.api.set_image(namespace, "neural-hdr", "registry.example/app:2.0")
-        done = await WaitRollout().execute(step(cluster), params)
+        done = await RolloutStatus().execute(step(cluster), params)
         assert done.replicas == 2
         verdict = await Rollout().evaluate(step(cluster), RolloutParameters(workload=params.workload))
         assert verdict.holds is True
@@ -200,13 +200,13 @@ class TestRollout:
     ) -> None:
         control_plane.api.create_deployment(namespace, "neural-hdr", progress_deadline_seconds=2)
         params = RolloutParameters(workload=workload(namespace))
-        waiting = WaitRolloutParameters(workload=params.workload, within=timedelta(seconds=30))
-        grant_for(control_plane, WaitRollout(), waiting)
+        waiting = RolloutStatusParameters(workload=params.workload, within=timedelta(seconds=30))
+        grant_for(control_plane, RolloutStatus(), waiting)
         control_plane.api.set_image(namespace, "neural-hdr", "registry.example/app:never-ready")
         verdict = await Rollout().evaluate(step(cluster), params)
         assert verdict.holds is None
         with pytest.raises(PermanentError, match="ProgressDeadlineExceeded"):
-            await WaitRollout().execute(step(cluster), waiting)
+            await RolloutStatus().execute(step(cluster), waiting)
         verdict = await Rollout().evaluate(step(cluster), params)
         assert verdict.holds is False
         assert "ProgressDeadlineExceeded" in verdict.detail
@@ -217,10 +217,10 @@ class TestRollout:
         control_plane.api.create_deployment(
             namespace, "neural-hdr", image="registry.example/app:never-ready", wait=False
         )
-        params = WaitRolloutParameters(workload=workload(namespace), within=timedelta(seconds=1))
-        grant_for(control_plane, WaitRollout(), params)
+        params = RolloutStatusParameters(workload=workload(namespace), within=timedelta(seconds=1))
+        grant_for(control_plane, RolloutStatus(), params)
         with pytest.raises(TemporaryError, match="0 of 1 replicas available"):
-            await WaitRollout().execute(step(cluster), params)
+            await RolloutStatus().execute(step(cluster), params)
 
 
 class TestLogs:

@@ -13,7 +13,7 @@ from hdr_responder.actions.kubernetes.rollouts import RestartParameters, Rollout
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.domain.ports.kubernetes import JsonPatch, ObjectRef
 from hdr_responder.errors import AmbiguousError, ConflictError, FencedError
-from tests.integration.kubernetes_steps import CLUSTER, grant_for, perform, prepare, responder, step, workload
+from tests.integration.kubernetes.steps import CLUSTER, grant_for, perform, prepare, responder, step, workload
 from tests.services.kubernetes import RESPONDER, ControlPlane
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]

@@ -12,7 +12,7 @@ import pytest
 from hdr_responder.actions.contract import Permission
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.errors import ConfigError, ForbiddenError, NotFoundError, UnavailableError
-from tests.integration.kubernetes_steps import grant, responder, workload
+from tests.integration.kubernetes.steps import grant, responder, workload
 from tests.services.kubernetes import ControlPlane
 from tests.services.ports import free_port
 

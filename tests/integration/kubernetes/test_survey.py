@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from hdr_responder.actions.contract import AnyMutation
+from hdr_responder.actions.kubernetes.isolation import Isolate, IsolateParameters
 from hdr_responder.actions.kubernetes.marks import HOLD
-from hdr_responder.actions.kubernetes.quarantine import Quarantine, QuarantineParameters
 from hdr_responder.actions.kubernetes.replicas import Available, AvailableParameters
 from hdr_responder.actions.kubernetes.rollouts import RestartParameters, RolloutRestart
 from hdr_responder.actions.kubernetes.scaling import (
-    ScaleOut,
-    ScaleOutParameters,
+    Scale,
+    ScaleParameters,
     ScaleToZero,
     ScaleToZeroParameters,
 )
@@ -22,13 +22,13 @@ from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.domain.ports.systems import Systems
 from hdr_responder.domain.survey import GitOpsOwner, HoldNote, Impact, TargetSurvey
 from hdr_responder.errors import ForbiddenError, NotFoundError
-from tests.integration.kubernetes_steps import CLUSTER, create_autoscaler, grant_for, responder, step, workload
+from tests.integration.kubernetes.steps import CLUSTER, create_autoscaler, grant_for, responder, step, workload
 from tests.services.kubernetes import ControlPlane
 from tests.services.processes import poll
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
 
-RESTART, OUT, ZERO, QUARANTINE = RolloutRestart(), ScaleOut(), ScaleToZero(), Quarantine()
+RESTART, OUT, ZERO, QUARANTINE = RolloutRestart(), Scale(), ScaleToZero(), Isolate()
 NAME = "neural-hdr"
 TRACKED = {"argocd.argoproj.io/tracking-id": "video:apps/Deployment:x/neural-hdr"}
 ARGO = "Argo CD application video"
@@ -45,9 +45,9 @@ def parameters(namespace: str, kind: Any = "deployment") -> dict[AnyMutation, An
     where = workload(namespace, kind=kind)
     return {
         RESTART: RestartParameters(workload=where),
-        OUT: ScaleOutParameters(workload=where, by=1, maximum=9),
+        OUT: ScaleParameters(workload=where, by=1, maximum=9),
         ZERO: ScaleToZeroParameters(workload=where),
-        QUARANTINE: QuarantineParameters(workload=where),
+        QUARANTINE: IsolateParameters(workload=where),
     }
 
 

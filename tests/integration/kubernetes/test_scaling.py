@@ -11,14 +11,14 @@ from hdr_responder.actions.contract import Seen, Undone
 from hdr_responder.actions.kubernetes.marks import STEP
 from hdr_responder.actions.kubernetes.replicas import Replicas, ReplicasParameters
 from hdr_responder.actions.kubernetes.scaling import (
-    ScaleOut,
-    ScaleOutParameters,
+    Scale,
+    ScaleParameters,
     ScaleToZero,
     ScaleToZeroParameters,
 )
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.errors import ConflictError, FencedError
-from tests.integration.kubernetes_steps import (
+from tests.integration.kubernetes.steps import (
     create_autoscaler,
     grant_for,
     perform,
@@ -32,7 +32,7 @@ from tests.services.processes import poll
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
 
-OUT = ScaleOut()
+OUT = Scale()
 ZERO = ScaleToZero()
 
 
@@ -51,8 +51,8 @@ def deployed(control_plane: ControlPlane, namespace: str) -> str:
     return namespace
 
 
-def out(namespace: str, *, maximum: int = 10, **how: int) -> ScaleOutParameters:
-    return ScaleOutParameters(workload=workload(namespace), maximum=maximum, **how)
+def out(namespace: str, *, maximum: int = 10, **how: int) -> ScaleParameters:
+    return ScaleParameters(workload=workload(namespace), maximum=maximum, **how)
 
 
 def replicas(control_plane: ControlPlane, namespace: str) -> int:
@@ -73,7 +73,7 @@ def bounds(control_plane: ControlPlane, namespace: str) -> tuple[int, int]:
     return spec["minReplicas"], spec["maxReplicas"]
 
 
-class TestScaleOut:
+class TestScale:
     @pytest.mark.parametrize("how", [{"by": 2}, {"to": 4}], ids=["by", "to"])
     async def test_adds_replicas_once_and_takes_them_back(
         self, control_plane: ControlPlane, deployed: str, cluster: KubernetesAdapter, how: dict[str, int]
@@ -158,7 +158,7 @@ class TestScaleOut:
         assert await OUT.undo(new, params, state) is Undone.UNDONE
 
 
-class TestScaleOutUnderAnAutoscaler:
+class TestScaleUnderAnAutoscaler:
     async def test_moves_the_minimum_and_the_replicas_follow(
         self, control_plane: ControlPlane, deployed: str, cluster: KubernetesAdapter
     ) -> None:

@@ -41,6 +41,7 @@ from hdr_responder.actions.kubernetes.marks import (
 )
 from hdr_responder.actions.kubernetes.rights import NETWORK_POLICIES, rights, workload_rights
 from hdr_responder.actions.kubernetes.rollouts import workload_target
+from hdr_responder.actions.kubernetes.story import story_rights, tell
 from hdr_responder.actions.kubernetes.surveying import all_healthy, surveyed
 from hdr_responder.domain.ports.kubernetes import (
     MANAGER,
@@ -66,14 +67,14 @@ NOTHING = Selector(
 """Selects no pod, whatever labels it has."""
 
 
-class QuarantineParameters(Parameters):
+class IsolateParameters(Parameters):
     """What to cut off."""
 
     shorthand = "workload"
     workload: Workload
 
 
-class QuarantineResult(Result):
+class IsolateResult(Result):
     """How the workload was cut off."""
 
     policy: str = Field(description="The NetworkPolicy that denies all traffic.")
@@ -83,44 +84,45 @@ class QuarantineResult(Result):
     )
 
 
-class Quarantine(Mutation[QuarantineParameters, QuarantineResult]):
+class Isolate(Mutation[IsolateParameters, IsolateResult]):
     """Denies all traffic to and from a workload's pods."""
 
-    name = "kubernetes.quarantine"
+    name = "kubernetes.isolate"
     summary = "Cut a workload's pods off the network with a deny-all NetworkPolicy; the pods keep running."
     example = """\
 id: isolate
-action: kubernetes.quarantine
+action: kubernetes.isolate
 with:
   workload: "${params.workload}"
 """
-    parameters = QuarantineParameters
-    result = QuarantineResult
+    parameters = IsolateParameters
+    result = IsolateResult
     undoable = Undo.RESTORES
     holds_fence = True
     destructive = True
     effect_group = "network"
     awaits_dependencies = False
 
-    def permissions(self, params: QuarantineParameters) -> tuple[Permission, ...]:
+    def permissions(self, params: IsolateParameters) -> tuple[Permission, ...]:
         """Return the rights to find the pods and to manage network policies."""
         workload = params.workload
         return (
             *workload_rights(workload, "get"),
             *rights(workload, "pods", "list"),
             *rights(workload, NETWORK_POLICIES, "get", "list", "create", "patch", "delete"),
+            *story_rights(workload),
         )
 
-    def target(self, params: QuarantineParameters) -> Target:
+    def target(self, params: IsolateParameters) -> Target:
         """Return the workload."""
         return workload_target(params.workload, self.effect_group)
 
-    async def survey(self, systems: Systems, params: QuarantineParameters) -> TargetSurvey:
+    async def survey(self, systems: Systems, params: IsolateParameters) -> TargetSurvey:
         """Look at the workload: all of it is cut off."""
         seen = await systems.cluster(params.workload.cluster).workload(params.workload)
         return surveyed(seen, all_healthy(seen))
 
-    async def dry_run(self, ctx: StepContext, params: QuarantineParameters) -> None:
+    async def dry_run(self, ctx: StepContext, params: IsolateParameters) -> None:
         """Rehearse the policy in its final form; refuses where it would miss the pods or hit others."""
         workload = params.workload
         cluster = ctx.systems.cluster(workload.cluster)
@@ -137,7 +139,7 @@ with:
         except ConflictError:
             _ours(await cluster.network_policy(workload.namespace, policy_name(ctx, workload)))
 
-    async def claim(self, ctx: StepContext, params: QuarantineParameters) -> None:
+    async def claim(self, ctx: StepContext, params: IsolateParameters) -> None:
         """Create the policy in its inert form under our fence, or raise the fence on it when it is there."""
         workload = params.workload
         cluster = ctx.systems.cluster(workload.cluster)
@@ -154,7 +156,7 @@ with:
 
         await claim(cluster, ctx.fence, look)
 
-    async def capture(self, ctx: StepContext, params: QuarantineParameters) -> State:
+    async def capture(self, ctx: StepContext, params: IsolateParameters) -> State:
         """Remember which object the policy is and which pods it is to select."""
         workload = params.workload
         cluster = ctx.systems.cluster(workload.cluster)
@@ -163,7 +165,7 @@ with:
         require_fence(policy.meta, ctx.fence, policy.meta.uid)
         return {"policy": policy.meta.ref.name, "uid": policy.meta.uid, "spec": deny_all(selector)}
 
-    async def execute(self, ctx: StepContext, params: QuarantineParameters, state: State) -> QuarantineResult:
+    async def execute(self, ctx: StepContext, params: IsolateParameters, state: State) -> IsolateResult:
         """Point the policy at the workload's pods."""
         workload = params.workload
         cluster = ctx.systems.cluster(workload.cluster)
@@ -180,7 +182,7 @@ with:
         )
         return await _report(cluster, workload, name)
 
-    async def observe(self, ctx: StepContext, params: QuarantineParameters, state: State) -> Observed[QuarantineResult]:
+    async def observe(self, ctx: StepContext, params: IsolateParameters, state: State) -> Observed[IsolateResult]:
         """Look for this step's key on the policy."""
         workload = params.workload
         cluster = ctx.systems.cluster(workload.cluster)
@@ -197,7 +199,7 @@ with:
             seen=Seen.TOOK_EFFECT, result=await _report(cluster, workload, name), detail="the policy stands"
         )
 
-    async def undo(self, ctx: StepContext, params: QuarantineParameters, state: State) -> Undone:
+    async def undo(self, ctx: StepContext, params: IsolateParameters, state: State) -> Undone:
         """Delete the policy while it is the object that we made and still says what we wrote."""
         workload = params.workload
         cluster = ctx.systems.cluster(workload.cluster)
@@ -226,11 +228,18 @@ with:
                 continue
         raise TemporaryError(f"cluster {cluster.name}: the policy {name} keeps changing, it was not deleted")
 
+    async def announce(self, ctx: StepContext, params: IsolateParameters, state: State, *, undone: bool) -> None:
+        """Write an Event on the workload."""
+        workload, name = params.workload, state["policy"]
+        seen = await ctx.systems.cluster(workload.cluster).workload(workload)
+        reason, done = ("Released", "let this back on") if undone else ("Isolated", "cut this off")
+        await tell(ctx, workload.cluster, seen.meta, reason=reason, done=f"{done} the network (policy {name})")
+
 
 def policy_name(ctx: StepContext, workload: Workload) -> str:
     """Return the policy's name: the same for every attempt of this step, another for every other step."""
     digest = hashlib.sha256(f"{ctx.step_key} {workload.key}".encode()).hexdigest()[:12]
-    return f"hdr-quarantine-{workload.name[:200].rstrip('-.')}-{digest}"
+    return f"hdr-isolate-{workload.name[:200].rstrip('-.')}-{digest}"
 
 
 def deny_all(pods: Selector) -> dict[str, JsonValue]:
@@ -296,8 +305,8 @@ def _ours(policy: NetworkPolicy) -> NetworkPolicy:
     return policy
 
 
-async def _report(cluster: KubernetesCluster, workload: Workload, name: str) -> QuarantineResult:
+async def _report(cluster: KubernetesCluster, workload: Workload, name: str) -> IsolateResult:
     seen = await cluster.workload(workload)
     pods = await cluster.pods(workload.namespace, seen.selector, limit=LISTED_PODS)
     policies = await cluster.network_policies(workload.namespace)
-    return QuarantineResult(policy=name, pods=len(pods), still_allowed_by=allowing(policies, seen))
+    return IsolateResult(policy=name, pods=len(pods), still_allowed_by=allowing(policies, seen))

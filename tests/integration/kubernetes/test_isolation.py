@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from hdr_responder.actions.contract import Seen, Undone
-from hdr_responder.actions.kubernetes.quarantine import Quarantine, QuarantineParameters
-from hdr_responder.actions.kubernetes.quarantined import Quarantined, QuarantinedParameters
+from hdr_responder.actions.kubernetes.isolated import Isolated, IsolatedParameters
+from hdr_responder.actions.kubernetes.isolation import Isolate, IsolateParameters
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.errors import ConflictError, FencedError, NotFoundError, PermanentError
-from tests.integration.kubernetes_steps import grant_for, perform, prepare, responder, step, workload
+from tests.integration.kubernetes.steps import grant_for, perform, prepare, responder, step, workload
 from tests.services.kubernetes import ControlPlane
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
 
-QUARANTINE = Quarantine()
+QUARANTINE = Isolate()
 
 
 @pytest.fixture
@@ -28,41 +28,39 @@ async def cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesAdapte
 
 
 @pytest.fixture
-def params(control_plane: ControlPlane, namespace: str) -> QuarantineParameters:
+def params(control_plane: ControlPlane, namespace: str) -> IsolateParameters:
     control_plane.api.create_deployment(namespace, "neural-hdr", replicas=2)
-    wanted = QuarantineParameters(workload=workload(namespace))
+    wanted = IsolateParameters(workload=workload(namespace))
     grant_for(control_plane, QUARANTINE, wanted)
     return wanted
 
 
-def policies_path(params: QuarantineParameters) -> str:
+def policies_path(params: IsolateParameters) -> str:
     return f"/apis/networking.k8s.io/v1/namespaces/{params.workload.namespace}/networkpolicies"
 
 
-def policies(control_plane: ControlPlane, params: QuarantineParameters) -> list[dict[str, Any]]:
+def policies(control_plane: ControlPlane, params: IsolateParameters) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = control_plane.api.request("GET", policies_path(params))["items"]
     return items
 
 
-def allow_all(control_plane: ControlPlane, params: QuarantineParameters) -> None:
+def allow_all(control_plane: ControlPlane, params: IsolateParameters) -> None:
     spec = {"podSelector": {}, "ingress": [{}], "policyTypes": ["Ingress"]}
     control_plane.api.request("POST", policies_path(params), {"metadata": {"name": "allow-web"}, "spec": spec})
 
 
-def labels(control_plane: ControlPlane, params: QuarantineParameters) -> dict[str, dict[str, str]]:
+def labels(control_plane: ControlPlane, params: IsolateParameters) -> dict[str, dict[str, str]]:
     pods = control_plane.api.pods(params.workload.namespace)
     return {pod["metadata"]["name"]: pod["metadata"]["labels"] for pod in pods}
 
 
-async def holds(
-    cluster: KubernetesAdapter, params: QuarantineParameters, enforced_by: str | None = None
-) -> bool | None:
-    wanted = QuarantinedParameters(workload=params.workload, enforced_by=enforced_by)
-    return (await Quarantined().evaluate(step(cluster), wanted)).holds
+async def holds(cluster: KubernetesAdapter, params: IsolateParameters, enforced_by: str | None = None) -> bool | None:
+    wanted = IsolatedParameters(workload=params.workload, enforced_by=enforced_by)
+    return (await Isolated().evaluate(step(cluster), wanted)).holds
 
 
 async def test_denies_all_and_lets_go_again(
-    control_plane: ControlPlane, cluster: KubernetesAdapter, params: QuarantineParameters
+    control_plane: ControlPlane, cluster: KubernetesAdapter, params: IsolateParameters
 ) -> None:
     before = labels(control_plane, params)
     ctx = step(cluster)
@@ -83,7 +81,7 @@ async def test_denies_all_and_lets_go_again(
 
 
 async def test_until_it_is_executed_the_policy_isolates_nothing(
-    control_plane: ControlPlane, cluster: KubernetesAdapter, params: QuarantineParameters
+    control_plane: ControlPlane, cluster: KubernetesAdapter, params: IsolateParameters
 ) -> None:
     ctx = step(cluster)
     await QUARANTINE.dry_run(ctx, params)
@@ -95,7 +93,7 @@ async def test_until_it_is_executed_the_policy_isolates_nothing(
     assert policies(control_plane, params) == []
 
 
-async def test_observe_after_a_crash(cluster: KubernetesAdapter, params: QuarantineParameters) -> None:
+async def test_observe_after_a_crash(cluster: KubernetesAdapter, params: IsolateParameters) -> None:
     ctx = step(cluster)
     state, result = await perform(QUARANTINE, ctx, params)
     taken_over = step(cluster, run_id=ctx.fence.run_id, token=2)
@@ -106,7 +104,7 @@ async def test_observe_after_a_crash(cluster: KubernetesAdapter, params: Quarant
 
 
 async def test_a_late_worker_can_isolate_nothing(
-    control_plane: ControlPlane, cluster: KubernetesAdapter, params: QuarantineParameters
+    control_plane: ControlPlane, cluster: KubernetesAdapter, params: IsolateParameters
 ) -> None:
     old = step(cluster)
     state = await prepare(QUARANTINE, old, params)
@@ -129,7 +127,7 @@ async def test_a_late_worker_can_isolate_nothing(
     ids=["allows", "one direction", "other pods"],
 )
 async def test_undo_leaves_a_policy_that_somebody_edited(
-    control_plane: ControlPlane, cluster: KubernetesAdapter, params: QuarantineParameters, edit: dict[str, Any]
+    control_plane: ControlPlane, cluster: KubernetesAdapter, params: IsolateParameters, edit: dict[str, Any]
 ) -> None:
     ctx = step(cluster)
     state, result = await perform(QUARANTINE, ctx, params)
@@ -139,7 +137,7 @@ async def test_undo_leaves_a_policy_that_somebody_edited(
 
 
 async def test_undo_after_somebody_deleted_the_policy_leaves_nothing_behind(
-    control_plane: ControlPlane, cluster: KubernetesAdapter, params: QuarantineParameters
+    control_plane: ControlPlane, cluster: KubernetesAdapter, params: IsolateParameters
 ) -> None:
     ctx = step(cluster)
     state, result = await perform(QUARANTINE, ctx, params)
@@ -150,7 +148,7 @@ async def test_undo_after_somebody_deleted_the_policy_leaves_nothing_behind(
 
 
 async def test_a_policy_of_that_name_that_is_not_ours_is_left_alone(
-    control_plane: ControlPlane, cluster: KubernetesAdapter, params: QuarantineParameters
+    control_plane: ControlPlane, cluster: KubernetesAdapter, params: IsolateParameters
 ) -> None:
     ctx = step(cluster)
     state, result = await perform(QUARANTINE, ctx, params)
@@ -166,7 +164,7 @@ async def test_a_policy_of_that_name_that_is_not_ours_is_left_alone(
 
 
 async def test_what_still_allows_traffic_is_told(
-    control_plane: ControlPlane, cluster: KubernetesAdapter, params: QuarantineParameters
+    control_plane: ControlPlane, cluster: KubernetesAdapter, params: IsolateParameters
 ) -> None:
     allow_all(control_plane, params)
     _, result = await perform(QUARANTINE, step(cluster), params)
@@ -175,7 +173,7 @@ async def test_what_still_allows_traffic_is_told(
 
 
 async def test_a_policy_proves_nothing_unless_it_is_enforced(
-    control_plane: ControlPlane, cluster: KubernetesAdapter, params: QuarantineParameters
+    control_plane: ControlPlane, cluster: KubernetesAdapter, params: IsolateParameters
 ) -> None:
     assert await holds(cluster, params, enforced_by="calico") is False
     await perform(QUARANTINE, step(cluster), params)
@@ -188,7 +186,7 @@ async def test_a_policy_proves_nothing_unless_it_is_enforced(
 
 
 async def test_pods_on_the_nodes_network_are_refused(
-    control_plane: ControlPlane, cluster: KubernetesAdapter, params: QuarantineParameters
+    control_plane: ControlPlane, cluster: KubernetesAdapter, params: IsolateParameters
 ) -> None:
     path = f"/apis/apps/v1/namespaces/{params.workload.namespace}/deployments/neural-hdr"
     control_plane.api.merge_patch(path, {"spec": {"template": {"spec": {"hostNetwork": True}}}})
@@ -197,7 +195,7 @@ async def test_pods_on_the_nodes_network_are_refused(
 
 
 async def test_a_selector_that_hits_others_is_refused(
-    control_plane: ControlPlane, cluster: KubernetesAdapter, params: QuarantineParameters
+    control_plane: ControlPlane, cluster: KubernetesAdapter, params: IsolateParameters
 ) -> None:
     namespace = params.workload.namespace
     # Its own controller keeps the ReplicaSet from adopting it.

@@ -1,0 +1,43 @@
+"""What every family of calls shares: one cluster's connection, and reading one object or a bounded list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hdr_responder.adapters.kubernetes.connection import Connection
+from hdr_responder.adapters.kubernetes.requests import ApiRequest
+from hdr_responder.errors import PermanentError
+
+LIST_LIMIT = 500
+"""Most objects that a listing reads; a namespace with more is answered with an error, never half."""
+
+
+class Calls:
+    """Base of the families."""
+
+    def __init__(self, name: str, connection: Connection) -> None:
+        self._name = name
+        self._connection = connection
+
+    @property
+    def name(self) -> str:
+        """The cluster's name in settings."""
+        return self._name
+
+    async def _get(self, resource: str, namespace: str, name: str) -> Mapping[str, Any]:
+        return await self._connection.json(ApiRequest(verb="get", resource=resource, namespace=namespace, name=name))
+
+    async def _list(self, resource: str, namespace: str) -> tuple[Mapping[str, Any], ...]:
+        request = ApiRequest(verb="list", resource=resource, namespace=namespace, query=(("limit", str(LIST_LIMIT)),))
+        answer: Mapping[str, Any] = await self._connection.json(request)
+        if at(answer, "metadata", "continue"):
+            raise PermanentError(f"cluster {self._name}: {request}: more than {LIST_LIMIT}, not judged by a part")
+        return tuple(answer.get("items") or ())
+
+
+def at(value: Any, *path: str) -> Any:
+    """Return what is at ``path`` of nested objects, None where there is nothing."""
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value

@@ -1,0 +1,48 @@
+"""Reads pods and their logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hdr_responder.adapters.kubernetes import shapes
+from hdr_responder.adapters.kubernetes.calls import Calls
+from hdr_responder.adapters.kubernetes.requests import ApiRequest
+from hdr_responder.domain.ports.kubernetes import LogQuery, Pod, Selector
+from hdr_responder.errors import ConflictError, PermanentError
+
+LOG_READ_LIMIT = 16 * 1024 * 1024
+"""Most bytes that the server sends of one log, whatever its lines' length."""
+
+
+class Pods(Calls):
+    """Implements `PodCalls`."""
+
+    async def pods(self, namespace: str, selector: Selector, *, limit: int) -> tuple[Pod, ...]:
+        """List at most ``limit`` pods that the selector matches."""
+        query = (("labelSelector", shapes.selector_text(selector)), ("limit", str(limit)))
+        answer: Mapping[str, Any] = await self._connection.json(
+            ApiRequest(verb="list", resource=shapes.PODS, namespace=namespace, query=query)
+        )
+        return tuple(shapes.pod(each) for each in answer.get("items") or ())
+
+    async def pod_log(self, query: LogQuery) -> bytes:
+        """Read the end of a container's log."""
+        request = ApiRequest(
+            verb="get",
+            resource="pods/log",
+            namespace=query.namespace,
+            name=query.pod,
+            query=(
+                ("container", query.container),
+                ("tailLines", str(query.tail)),
+                ("limitBytes", str(LOG_READ_LIMIT)),
+                ("previous", "true" if query.previous else "false"),
+            ),
+        )
+        try:
+            return await self._connection.tail(request, query.max_bytes)
+        except PermanentError as e:
+            if type(e) is PermanentError:  # 400: "container ... is waiting to start", "previous ... not found"
+                raise ConflictError(str(e)) from e
+            raise

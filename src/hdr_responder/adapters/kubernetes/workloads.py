@@ -1,0 +1,52 @@
+"""Reads workloads and their autoscalers."""
+
+from __future__ import annotations
+
+import difflib
+
+from hdr_responder.adapters.kubernetes import shapes
+from hdr_responder.adapters.kubernetes.calls import Calls
+from hdr_responder.domain.ports.kubernetes import Autoscaler, WorkloadState
+from hdr_responder.domain.workloads import Workload
+from hdr_responder.errors import ConflictError, HdrError, NotFoundError
+
+
+class Workloads(Calls):
+    """Implements `WorkloadCalls`."""
+
+    async def workload(self, workload: Workload) -> WorkloadState:
+        """Read a workload."""
+        resource = shapes.RESOURCES[workload.kind]
+        try:
+            item = await self._get(resource, workload.namespace, workload.name)
+        except NotFoundError as e:
+            similar = await self._similar(resource, workload)
+            raise NotFoundError(
+                f"cluster {self._name}: no {workload} in namespace {workload.namespace}{similar}"
+            ) from e
+        return shapes.workload_state(workload.kind, item)
+
+    async def autoscaler(self, workload: Workload) -> Autoscaler | None:
+        """Find the autoscaler that targets the workload."""
+        items = await self._list(shapes.AUTOSCALERS, workload.namespace)
+        found = [shapes.autoscaler(each) for each in items if shapes.scales(each, workload.kind, workload.name)]
+        if len(found) > 1:
+            names = ", ".join(sorted(each.meta.ref.name for each in found))
+            raise ConflictError(f"cluster {self._name}: several autoscalers target {workload}: {names}")
+        return found[0] if found else None
+
+    async def read_autoscaler(self, namespace: str, name: str) -> Autoscaler:
+        """Read one autoscaler."""
+        return shapes.autoscaler(await self._get(shapes.AUTOSCALERS, namespace, name))
+
+    async def _similar(self, resource: str, workload: Workload) -> str:
+        """Return a hint with names like the missing one; whatever goes wrong with the hint, the answer stays 'no'."""
+        try:
+            items = await self._list(resource, workload.namespace)
+        except HdrError:
+            return ""
+        names = [str(each["metadata"]["name"]) for each in items]
+        close = difflib.get_close_matches(workload.name, names, n=3)
+        if close:
+            return f" (did you mean {', '.join(close)}?)"
+        return f" (it has: {', '.join(sorted(names)[:5])})" if names else ""

@@ -1,0 +1,51 @@
+"""What the responder asks of a Kubernetes cluster, in its own words, so that actions never see an API client.
+
+The port offers mechanisms (read, patch with preconditions, create, delete); what they mean (fences, steps, undo) is the
+actions' business. Every method raises UnavailableError when the cluster cannot be reached in time, ForbiddenError when
+it refuses the right (naming verb and resource), NotFoundError for what does not exist, and TemporaryError when the
+server asks to come back later. Methods that change something raise `AmbiguousError` when the request was sent and its
+answer lost.
+"""
+
+from typing import Protocol
+
+from hdr_responder.domain.ports.kubernetes.access import AccessCalls, ClusterIdentity, Right
+from hdr_responder.domain.ports.kubernetes.changes import ChangeCalls, Note
+from hdr_responder.domain.ports.kubernetes.network_policies import NetworkPolicy, NetworkPolicyCalls
+from hdr_responder.domain.ports.kubernetes.objects import (
+    MANAGER,
+    JsonPatch,
+    ObjectMeta,
+    ObjectRef,
+    Requirement,
+    Selector,
+)
+from hdr_responder.domain.ports.kubernetes.pods import LogQuery, Pod, PodCalls
+from hdr_responder.domain.ports.kubernetes.workloads import Autoscaler, WorkloadCalls, WorkloadState
+
+
+class KubernetesCluster(AccessCalls, WorkloadCalls, PodCalls, NetworkPolicyCalls, ChangeCalls, Protocol):
+    """One Kubernetes cluster: all families of calls."""
+
+    @property
+    def name(self) -> str:
+        """The cluster's name in settings, used in every error."""
+
+
+__all__ = [
+    "MANAGER",
+    "Autoscaler",
+    "ClusterIdentity",
+    "JsonPatch",
+    "KubernetesCluster",
+    "LogQuery",
+    "NetworkPolicy",
+    "Note",
+    "ObjectMeta",
+    "ObjectRef",
+    "Pod",
+    "Requirement",
+    "Right",
+    "Selector",
+    "WorkloadState",
+]

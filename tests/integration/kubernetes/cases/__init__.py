@@ -1,0 +1,1 @@
+"""Cases of the proofs common to all Kubernetes actions, one module a family of actions."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from hdr_responder.actions.kubernetes.marks import FENCE, UNDONE
-from tests.acceptance.gate import ApiCall, Hold, Match
+from tests.services.api_gate import ApiCall, Hold, Match
 
 STEPS = ("logs", "more", "rolled", "restart", "isolate", "evidence")
 EFFECTS = {"more": ("scaled",), "restart": ("restarted",), "isolate": ("policy made", "isolated")}

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.commit_holds import CommitHolds, commit_holds
-from tests.acceptance.gate import ApiGate, Hold, api_gate
 from tests.acceptance.proving import Mutation, firing, make_documents, make_workloads, mutations
 from tests.acceptance.responder import Responder
+from tests.services.api_gate import ApiGate, Hold, api_gate
 from tests.services.kubernetes import ControlPlane
 from tests.services.waiting import eventually
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.crash_points import HELPS, IN_VAIN, At, call_of, hold_of, whole_effect
-from tests.acceptance.gate import Hold
 from tests.acceptance.proving import NAMESPACE
 from tests.acceptance.stage import RUNS, Records, Stage, stage
+from tests.services.api_gate import Hold
 from tests.services.kubernetes import RESPONDER, ControlPlane
 from tests.services.waiting import eventually
 

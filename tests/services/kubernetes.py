@@ -68,6 +68,11 @@ class ControlPlane:
         return f"https://127.0.0.1:{self._ports.api}"
 
     @property
+    def etcd_url(self) -> str:
+        """Address of the store behind the API server, which keeps objects as JSON."""
+        return f"http://127.0.0.1:{self._ports.etcd}"
+
+    @property
     def api(self) -> KubernetesApi:
         """The cluster as its administrator sees it."""
         return KubernetesApi(self.server, self._tokens[ADMIN], self._ca())
@@ -235,7 +240,8 @@ class ControlPlane:
     def _apiserver_arguments(self) -> dict[str, object]:
         key = self.folder / "service-accounts.pem"
         return {
-            "etcd-servers": f"http://127.0.0.1:{self._ports.etcd}",
+            "etcd-servers": self.etcd_url,
+            "storage-media-type": "application/json",
             "secure-port": self._ports.api,
             "bind-address": "127.0.0.1",
             "cert-dir": self.folder / "certificates",

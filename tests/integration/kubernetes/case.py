@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from hdr_responder.actions.contract import AnyAction, Parameters
+from hdr_responder.actions.contract import AnyAction, AnyMutation, Mutation, Parameters
 from tests.integration.kubernetes import cases
 from tests.services.kubernetes import ControlPlane
 
@@ -40,6 +40,12 @@ class Case:
     unused: frozenset[str] = frozenset()
     drift: Arrange | None = None
     absent: bool = False
+
+    @property
+    def mutation(self) -> AnyMutation:
+        """The action, which changes something."""
+        assert isinstance(self.action, Mutation)
+        return self.action
 
 
 @cache

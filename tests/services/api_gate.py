@@ -57,6 +57,22 @@ class Hold:
         await self.released.wait()
 
 
+@dataclass(slots=True, kw_only=True)
+class Fault:
+    """Spoils every call that matches, ``times`` times at most.
+
+    ``reaches`` tells whether the API server gets the call all the same. The caller is answered ``status``; with None
+    the connection breaks instead, and with ``silent`` there is no answer until the caller gives up.
+    """
+
+    match: Match
+    reaches: bool
+    status: int | None = None
+    silent: bool = False
+    times: int = 1_000
+    spoiled: int = 0
+
+
 class ApiGate:
     """The gate to one control plane."""
 
@@ -64,6 +80,7 @@ class ApiGate:
         self._control_plane = control_plane
         self._folder = folder
         self._holds: list[Hold] = []
+        self._faults: list[Fault] = []
         self._calls = 0
         self._awaited: list[tuple[int, asyncio.Event]] = []
         self._session: aiohttp.ClientSession | None = None
@@ -80,6 +97,11 @@ class ApiGate:
         self._holds.append(hold)
         return hold
 
+    def spoil(self, fault: Fault) -> Fault:
+        """Spoil calls from now on."""
+        self._faults.append(fault)
+        return fault
+
     def after(self, calls: int) -> asyncio.Event:
         """Return an event that is set when so many more calls have come."""
         event = asyncio.Event()
@@ -87,8 +109,9 @@ class ApiGate:
         return event
 
     def open(self) -> None:
-        """Hold nothing from now on; what is held already stays so."""
+        """Hold and spoil nothing from now on; what is held already stays so."""
         self._holds.clear()
+        self._faults.clear()
 
     async def serve(self, request: web.Request) -> web.Response:
         """Pass one call on."""
@@ -103,11 +126,27 @@ class ApiGate:
         hold = self._holding(call)
         if hold is not None and hold.what == "request":
             await hold.stop()
+        fault = next((f for f in self._faults if f.spoiled < f.times and f.match(call)), None)
+        if fault is not None:
+            return await self._spoiled(fault, request, body)
         answer = await self._forward(request, body)
         self._arm(call)
         if hold is not None and hold.what == "answer":
             await hold.stop()
         return answer
+
+    async def _spoiled(self, fault: Fault, request: web.Request, body: bytes) -> web.Response:
+        fault.spoiled += 1
+        if fault.reaches:
+            await self._forward(request, body)
+        if fault.silent:
+            await asyncio.Event().wait()
+        if fault.status is None:
+            assert request.transport is not None
+            request.transport.abort()
+        status = fault.status or 500
+        message = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "spoiled", "code": status}
+        return web.json_response(message, status=status, headers={"Retry-After": "1"} if status == 429 else None)
 
     def _count(self) -> None:
         self._calls += 1

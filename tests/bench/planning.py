@@ -17,8 +17,8 @@ from pathlib import Path
 from hdr_responder.actions.registry import registry
 from hdr_responder.documents.calendar import EMPTY
 from hdr_responder.documents.catalogue import load
+from hdr_responder.documents.compiling import Library, compile_playbook
 from hdr_responder.documents.playbook_document import Playbook
-from hdr_responder.documents.playbooks import Library, compile_playbook
 from hdr_responder.documents.source import parse_sources
 from hdr_responder.domain.alerts import AlertStatus, Occurrence, Presence
 from hdr_responder.domain.guards import GuardFacts, PauseState, TargetHistory, TrackRecord

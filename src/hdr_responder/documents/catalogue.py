@@ -13,12 +13,13 @@ from pydantic import ValidationError
 
 from hdr_responder.actions.contract import Registry
 from hdr_responder.documents.calendar import EMPTY, Calendar
+from hdr_responder.documents.compiling import Library, compile_playbook
 from hdr_responder.documents.cross_checks import Loaded, LoadedPlaybook, cross_findings
 from hdr_responder.documents.escalation import EscalationPolicy
 from hdr_responder.documents.findings import Finding, from_validation
 from hdr_responder.documents.health import compile_probes
 from hdr_responder.documents.playbook_document import Playbook
-from hdr_responder.documents.playbooks import CompiledPlaybook, Library, compile_playbook
+from hdr_responder.documents.playbooks import CompiledPlaybook
 from hdr_responder.documents.problems import DocumentError, Problem
 from hdr_responder.documents.services import ServiceCatalogue
 from hdr_responder.documents.soundness import soundness_findings

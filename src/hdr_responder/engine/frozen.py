@@ -8,8 +8,8 @@ from pydantic import JsonValue
 
 from hdr_responder.actions.contract import Registry
 from hdr_responder.documents.compiled import AnyStep, CompiledCall, CompiledStep, EachResult, frame_of, segments
+from hdr_responder.documents.compiling import thaw
 from hdr_responder.documents.expressions import Condition
-from hdr_responder.documents.playbooks import CompiledPlaybook
 from hdr_responder.documents.scope import ScopeValues, StepOutcome, StepValues
 from hdr_responder.domain.runs import PlannedStep, Run, Step, StepStatus
 
@@ -24,7 +24,7 @@ class FrozenRun:
     """Playbook, context and outcomes of one run."""
 
     def __init__(self, run: Run, registry: Registry) -> None:
-        self.playbook = CompiledPlaybook.from_json(run.plan.document, registry)
+        self.playbook = thaw(run.plan.document, registry)
         self.run = run
         """The run, as it was last seen."""
         self._plan = run.plan

@@ -10,8 +10,8 @@ from ruamel.yaml import YAML
 
 from hdr_responder.actions.contract import AnyAction, AnyCheck, AnyMutation, Mutation, Read, Undo
 from hdr_responder.actions.registry import registry
+from hdr_responder.documents.compiling import Library, compile_playbook
 from hdr_responder.documents.playbook_document import Playbook
-from hdr_responder.documents.playbooks import Library, compile_playbook
 
 ACTIONS = registry().actions
 CHECKS = registry().checks

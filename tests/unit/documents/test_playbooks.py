@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from hdr_responder.documents.compiling import Library, compile_playbook, thaw
 from hdr_responder.documents.expressions import ExpressionError
 from hdr_responder.documents.playbook_document import Playbook
-from hdr_responder.documents.playbooks import CompiledPlaybook, Library, compile_playbook
+from hdr_responder.documents.playbooks import CompiledPlaybook
 from hdr_responder.documents.scope import ScopeValues, ServiceValues, StepOutcome, StepValues
 from hdr_responder.documents.source import load_source
 from hdr_responder.domain.priorities import Priority
@@ -210,11 +211,11 @@ def test_verify_and_reactions_are_compiled() -> None:
 def test_a_frozen_playbook_is_the_same_playbook() -> None:
     playbook = _compiled()
     frozen = json.loads(json.dumps(playbook.to_json()))
-    again = CompiledPlaybook.from_json(frozen, registry())
+    again = thaw(frozen, registry())
     assert again.model == playbook.model
     assert again.digest == playbook.digest
     assert again.to_json() == frozen
-    assert CompiledPlaybook.from_json(json.dumps(frozen), registry()).digest == playbook.digest
+    assert thaw(json.dumps(frozen), registry()).digest == playbook.digest
     assert _compiled(priorities=["P1"]).digest != playbook.digest
 
 
@@ -235,9 +236,9 @@ def test_a_frozen_context_keeps_its_types() -> None:
 def test_a_frozen_playbook_that_no_longer_fits_is_refused() -> None:
     frozen = _compiled().to_json()
     with pytest.raises(ConfigError, match=r"frozen playbook: steps\.0\.action: unknown action"):
-        CompiledPlaybook.from_json(frozen | {"steps": [{"id": "x", "action": "kubernetes.gone"}]}, registry())
+        thaw(frozen | {"steps": [{"id": "x", "action": "kubernetes.gone"}]}, registry())
     with pytest.raises(ConfigError, match="frozen playbook: extra: unknown key"):
-        CompiledPlaybook.from_json(frozen | {"extra": 1}, registry())
+        thaw(frozen | {"extra": 1}, registry())
 
 
 def test_a_mistake_in_a_declaration_is_told_once() -> None:

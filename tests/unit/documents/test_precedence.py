@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hdr_responder.documents.compiling import Library, compile_playbook
 from hdr_responder.documents.playbook_document import Playbook
-from hdr_responder.documents.playbooks import CompiledPlaybook, Library, compile_playbook
+from hdr_responder.documents.playbooks import CompiledPlaybook
 from hdr_responder.documents.precedence import Precedence
 from tests.unit.documents.example_actions import registry
 

@@ -17,7 +17,7 @@ from hdr_responder.adapters.store.rows import document, names, parsed, pick, rea
 from hdr_responder.adapters.store.session import Session
 from hdr_responder.adapters.store.sql import load
 from hdr_responder.domain.guards import FactsAsked, GuardFacts, Switches
-from hdr_responder.domain.ports.store import Renewal
+from hdr_responder.domain.ports.runs import Renewal
 from hdr_responder.domain.runs import Approval, Mode, Plan, Run, RunStatus, Step, StepStatus, Trigger, Verification
 from hdr_responder.errors import FencedError, NotFoundError
 

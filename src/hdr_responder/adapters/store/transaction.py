@@ -17,6 +17,7 @@ from hdr_responder.adapters.store.runs import PostgresRuns
 from hdr_responder.adapters.store.schedules import PostgresSchedules
 from hdr_responder.adapters.store.session import Session
 from hdr_responder.adapters.store.timeline import PostgresTimeline
+from hdr_responder.domain.ports.runs import Runs
 from hdr_responder.domain.ports.store import (
     Alerts,
     Artifacts,
@@ -25,7 +26,6 @@ from hdr_responder.domain.ports.store import (
     Incidents,
     Job,
     Notifications,
-    Runs,
     Schedules,
     Timeline,
 )

@@ -14,8 +14,8 @@ from typing import Any
 
 from hdr_responder.adapters.store.pool import Pool
 from hdr_responder.documents.catalogue import Documents, load
+from hdr_responder.documents.compiling import Library
 from hdr_responder.documents.playbook_document import Playbook
-from hdr_responder.documents.playbooks import Library
 from hdr_responder.domain.alerts import AlertEvent, Occurrence, Presence
 from hdr_responder.domain.ports.store import Job
 from hdr_responder.engine.operations import PeopleOperations

@@ -11,8 +11,8 @@ from ruamel.yaml import YAML
 
 from hdr_responder.actions.registry import registry
 from hdr_responder.documents.catalogue import Documents, load
+from hdr_responder.documents.compiling import Library, compile_playbook
 from hdr_responder.documents.playbook_document import Playbook
-from hdr_responder.documents.playbooks import Library, compile_playbook
 from hdr_responder.engine.simulation.trials import Failure, Trial, contains
 from tests.unit.engine.simulation.world import ROOT, settings
 

@@ -109,6 +109,8 @@ class Incident:
     page_at: datetime | None = None
     paged_at: datetime | None = None
     escalate_at: datetime | None = None
+    plan_at: datetime | None = None
+    """Since when it waits to be planned for, None when there is nothing to plan."""
 
     @property
     def ref(self) -> str:

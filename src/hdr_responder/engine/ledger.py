@@ -94,7 +94,8 @@ class Ledger:
         self._wakes.setdefault((job, after), {})[key] = None
 
     def plan(self, incident: Incident) -> None:
-        """Enqueue planning for the incident; it may not be stored yet."""
+        """Enqueue planning for the incident, which is stored after this; it may not be stored yet."""
+        incident.plan_at = self.now
         self._plans[id(incident)] = incident
 
     async def flush(self, tx: Transaction) -> None:

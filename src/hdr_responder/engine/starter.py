@@ -79,6 +79,7 @@ class Starter:
     async def plan_incident(self, incident_id: int) -> None:
         """Plan for an incident that was opened, reopened or raised; end waiting runs of one that is over."""
         async with telling(self._store, self._lanes, self._clock, incident_id) as told:
+            told.incident.plan_at = None
             alerts = await told.tx.alerts.of_incident(incident_id, firing_only=True, limit=ALERTS_READ)
             if told.incident.status.is_open and alerts:
                 await self._plan(told, alerts)

@@ -106,3 +106,17 @@ async def test_one_run_per_target_with_ten_incidents_at_once(open_cells: OpenWor
     held = await workshop.rows("select reason from runs where status = 'held'")
     assert len(held) == 7
     assert all("budget" in r["reason"] for r in held)
+
+
+async def test_an_incident_whose_planning_was_lost_is_found_and_planned_for(open_cells: OpenWorkshop) -> None:
+    workshop = await open_cells()
+    await workshop.fire("a")
+    await workshop.intake()
+    await workshop.rows("delete from pgqueuer where entrypoint = 'plan'")
+    await workshop.settle()
+    assert await workshop.rows("select 1 from runs") == []
+    workshop.clock.advance(5)
+    await workshop.sweep()
+    await workshop.settle()
+    assert await workshop.cells.effects() == ["a"]
+    assert await workshop.rows("select 1 from incidents where plan_at is not null") == []

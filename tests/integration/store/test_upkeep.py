@@ -73,6 +73,17 @@ async def test_a_due_run_is_woken(
     assert await sweep() == [(job, str(due.id))]
 
 
+async def test_an_incident_that_was_not_planned_for_is(
+    sweep: Sweep, clock: ManualClock, store: PostgresStore
+) -> None:
+    waiting, planned = incident("waiting", plan_at=NOW), incident("planned")
+    async with store.transaction() as tx:
+        await tx.incidents.insert([waiting, planned])
+    assert await sweep() == []
+    clock.advance(5)
+    assert await sweep() == [(Job.PLAN, str(waiting.id))]
+
+
 async def test_a_run_is_woken_when_its_lease_runs_out(sweep: Sweep, store: PostgresStore, pool: Pool) -> None:
     saved = await stored_run(store, status=RunStatus.RUNNING, started_at=NOW - MINUTE)
     async with store.transaction() as tx:

@@ -22,11 +22,11 @@ select nextval(pg_get_serial_sequence('incidents', 'id')) from generate_series(1
 -- name: insert
 insert into incidents (id, key, cluster, service, problem, title, priority, priority_rule, priority_reason, priority_set_by,
     status, started_at, opened_at, acknowledged_at, acknowledged_by, mitigated_at, resolved_at, resolved_by, closed_at,
-    commander, episode, alerts_total, alerts_firing, lower_bound, page_at, paged_at, escalate_at)
+    commander, episode, alerts_total, alerts_firing, lower_bound, page_at, paged_at, escalate_at, plan_at)
 overriding system value
 select id, key, cluster, service, problem, title, priority, priority_rule, priority_reason, priority_set_by,
     status, started_at, opened_at, acknowledged_at, acknowledged_by, mitigated_at, resolved_at, resolved_by, closed_at,
-    commander, episode, alerts_total, alerts_firing, lower_bound, page_at, paged_at, escalate_at
+    commander, episode, alerts_total, alerts_firing, lower_bound, page_at, paged_at, escalate_at, plan_at
 from jsonb_populate_recordset(null::incidents, $1::jsonb)
 
 -- name: update
@@ -51,7 +51,8 @@ set title = n.title,
     lower_bound = n.lower_bound,
     page_at = n.page_at,
     paged_at = n.paged_at,
-    escalate_at = n.escalate_at
+    escalate_at = n.escalate_at,
+    plan_at = n.plan_at
 from jsonb_populate_recordset(null::incidents, $1::jsonb) as n
 where i.id = n.id
 

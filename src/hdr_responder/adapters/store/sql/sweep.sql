@@ -9,6 +9,14 @@ with due (job, key) as (
         or exists (select from deliveries where status = 'rejected' and processed_at is null and received_at <= $2)
     union all
     (
+        select 'plan', id::text
+        from incidents
+        where plan_at <= $2
+        order by plan_at
+        limit $3
+    )
+    union all
+    (
         select 'run', id::text
         from runs
         where status = 'running'

@@ -42,12 +42,14 @@ create table incidents (
     lower_bound     boolean not null default false,
     page_at         timestamptz,
     paged_at        timestamptz,
-    escalate_at     timestamptz
+    escalate_at     timestamptz,
+    plan_at         timestamptz
 );
 create unique index incidents_one_open on incidents (key) where status in ('triggered', 'acknowledged', 'mitigated');
 create index incidents_key on incidents (key, id desc);
 create index incidents_open_priority on incidents (priority) where status in ('triggered', 'acknowledged', 'mitigated');
 create index incidents_page_at on incidents (page_at) where page_at is not null and paged_at is null;
+create index incidents_plan_at on incidents (plan_at) where plan_at is not null;
 create index incidents_escalate_at on incidents (escalate_at) where escalate_at is not null;
 create index incidents_resolved_at on incidents (resolved_at) where status = 'resolved';
 

@@ -97,6 +97,11 @@ def _unknown_services(loaded: Loaded, services: ServiceCatalogue) -> Iterator[Pl
                 continue
             found = (services.check_matcher(matcher, loc) for matcher in matchers)
             yield from ((source, finding) for finding in found if finding)
+    for playbook in loaded.playbooks:
+        named = playbook.model.schedule.service if playbook.model.schedule else None
+        if named is not None and services.by_name(named) is None:
+            names = [service.name for service in services.services]
+            yield playbook.source, unknown(("schedule", "service"), "service", named, names)
 
 
 def _unknown_groups(loaded: Loaded, escalation: EscalationPolicy) -> Iterator[Placed]:

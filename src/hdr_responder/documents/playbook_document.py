@@ -215,6 +215,10 @@ class Schedule(Strict):
     """An IANA zone such as Europe/Berlin; None for the calendar's."""
     priority: Priority = Priority.P4
     """Priority of the incident that is the run's record."""
+    service: Name | None = None
+    """Service of the catalogue that it looks after; expressions then read it as ``service``."""
+    cluster: Text | None = None
+    """Cluster that it looks after, a name under ``targets.kubernetes``."""
 
 
 class Playbook(Document):

@@ -137,8 +137,8 @@ class Schedules:
         when = f"{duty.schedule.cron} ({duty.zone.key})"
         incident = Incident(
             key=duty.key,
-            cluster="",
-            service="",
+            cluster=duty.schedule.cluster or "",
+            service=duty.schedule.service or "",
             problem=duty.name,
             title=duty.playbook.model.metadata.summary[:_TITLE_MAX],
             priority=duty.schedule.priority,

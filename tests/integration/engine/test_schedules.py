@@ -59,6 +59,18 @@ async def opened(open_cells: OpenWorkshop, *documents: dict[str, Any], **options
     return workshop
 
 
+async def test_it_looks_after_a_service_in_a_cluster(open_cells: OpenWorkshop) -> None:
+    about = {"cron": "0 7 * * *", "service": "redis", "cluster": "test"}
+    reads = [{"id": "look", "action": "cell.look", "with": {"cell": "${service.name}"}}]
+    workshop = await opened(open_cells, duty(schedule=about, steps=reads))
+    await tick(workshop, HOUR)
+    (run,) = await runs(workshop)
+    (step,) = await workshop.rows("select parameters from steps")
+    assert (run["status"], json.loads(step["parameters"])["cell"]) == ("completed", "redis")
+    incident = await workshop.incident()
+    assert (incident["service"], incident["cluster"]) == ("redis", "test")
+
+
 async def test_it_runs_at_its_time_and_the_incident_is_its_record(open_cells: OpenWorkshop) -> None:
     workshop = await opened(open_cells, duty())
     await tick(workshop, HOUR - 1)

@@ -73,9 +73,7 @@ async def test_a_due_run_is_woken(
     assert await sweep() == [(job, str(due.id))]
 
 
-async def test_an_incident_that_was_not_planned_for_is(
-    sweep: Sweep, clock: ManualClock, store: PostgresStore
-) -> None:
+async def test_an_incident_that_was_not_planned_for_is(sweep: Sweep, clock: ManualClock, store: PostgresStore) -> None:
     waiting, planned = incident("waiting", plan_at=NOW), incident("planned")
     async with store.transaction() as tx:
         await tx.incidents.insert([waiting, planned])

@@ -212,14 +212,15 @@ def _shown(value: object) -> str:
 def _by_clock(playbook: CompiledPlaybook) -> Opening:
     """Return the incident of a run that no alert starts."""
     model = playbook.model
+    schedule = model.schedule
     return Opening(
         Incident(
             key=playbook.name,
-            cluster="",
-            service="",
+            cluster=(schedule and schedule.cluster) or "",
+            service=(schedule and schedule.service) or "",
             problem=playbook.name,
             title=model.metadata.summary,
-            priority=model.schedule.priority if model.schedule else Priority.P4,
+            priority=schedule.priority if schedule else Priority.P4,
             priority_rule="schedule",
             priority_reason="no alert starts it",
             status=IncidentStatus.TRIGGERED,

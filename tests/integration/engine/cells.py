@@ -45,6 +45,7 @@ Point = Literal[
     "observe",
     "observed",
     "before_undo",
+    "announce",
     "check",
 ]
 Happening = Callable[[StepContext], Awaitable[None] | None]
@@ -69,6 +70,8 @@ class Cells:
     pool: Pool
     at: dict[Point, Happening] = field(default_factory=dict)
     reached: list[str] = field(default_factory=list)
+    announced: list[str] = field(default_factory=list)
+    """What the targets were told: ``<step> done`` or ``<step> undone``."""
     surveyed: TargetSurvey | HdrError = field(default_factory=TargetSurvey)
     """What a step finds at its target before a run starts."""
 
@@ -209,6 +212,10 @@ class SetCell(Mutation[CellParameters, CellResult]):
         arguments = (params.cell, state["value"], params.value, str(ctx.fence), ctx.step_key)
         done = await self._cells.pool.execute(sql, *arguments)
         return Undone.DRIFTED if done == "INSERT 0 0" else Undone.UNDONE
+
+    async def announce(self, ctx: StepContext, params: CellParameters, state: State, *, undone: bool) -> None:
+        await self._cells.pass_point("announce", ctx)
+        self._cells.announced.append(f"{ctx.step_id} {'undone' if undone else 'done'}")
 
 
 class BlindSetCell(SetCell):

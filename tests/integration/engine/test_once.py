@@ -18,7 +18,15 @@ async def test_the_main_line(open_cells: OpenWorkshop) -> None:
     run = await workshop.run()
     assert (run["status"], run["verification"]) == ("completed", "verified")
     assert await workshop.cells.effects() == ["a"]
-    assert workshop.cells.reached == ["dry_run", "claim", "capture", "before_effect", "after_effect", "check"]
+    assert workshop.cells.reached == [
+        "dry_run",
+        "claim",
+        "capture",
+        "before_effect",
+        "after_effect",
+        "announce",
+        "check",
+    ]
     assert (await workshop.incident())["status"] == "mitigated"
 
 

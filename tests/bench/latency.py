@@ -100,10 +100,11 @@ def _first_calls(cluster: ControlPlane) -> dict[str, float]:
     first: dict[str, float] = {}
     for line in (cluster.folder / "audit.log").read_text().splitlines():
         entry = json.loads(line)
-        if entry["user"].get("username") != RESPONDER or "dryRun" in entry["requestURI"]:
+        target, ours = entry.get("objectRef", {}), entry["user"].get("username") == RESPONDER
+        if not ours or target.get("resource") != "deployments" or "dryRun" in entry["requestURI"]:
             continue
         received = datetime.fromisoformat(entry["requestReceivedTimestamp"]).timestamp()
-        name = entry["objectRef"]["name"]
+        name = target["name"]
         first[name] = min(received, first.get(name, received))
     return first
 

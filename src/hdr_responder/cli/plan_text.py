@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from hdr_responder.cli.output import say, visible
-from hdr_responder.cli.rehearsal import Rehearsal, listed
+from hdr_responder.cli.rehearsal import Rehearsal
 from hdr_responder.cli.server_dry_run import DryRunView
 from hdr_responder.documents.playbooks import CompiledPlaybook
+from hdr_responder.documents.wording import listed
 from hdr_responder.domain.durations import format_duration
 from hdr_responder.domain.priorities import Priority
 from hdr_responder.domain.runs import Mode, PlannedStep
@@ -76,7 +77,7 @@ def plan_view(rehearsal: Rehearsal, dry_run: Sequence[DryRunView] | None) -> Off
         mode_reason=plan.mode_reason,
         params=plan.params,
         steps=plan.steps,
-        verify=rehearsal.verify,
+        verify=rehearsal.plan.verify,
         verdicts=rehearsal.forecasts,
         incident=PlannedIncidentView.model_validate(rehearsal.incident),
         dry_run=None if dry_run is None else tuple(dry_run),
@@ -145,7 +146,7 @@ def _verify(rehearsal: Rehearsal, playbook: CompiledPlaybook) -> Iterator[Line]:
     verify = playbook.verify
     within, hold = format_duration(verify.within), format_duration(verify.hold)
     yield Line("Verified", f"by {verify.need} of these within {within}, holding for {hold}")
-    for text in rehearsal.verify:
+    for text in rehearsal.plan.verify:
         yield Line("", one_line(text, _LINE))
 
 

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from pydantic import JsonValue
-
 from hdr_responder.documents.catalogue import Documents
-from hdr_responder.documents.compiled import CompiledCheck
-from hdr_responder.documents.expressions import ExpressionError
-from hdr_responder.documents.params import to_json
 from hdr_responder.documents.playbooks import CompiledPlaybook
 from hdr_responder.documents.scope import ScopeValues
-from hdr_responder.documents.templates import Template
 from hdr_responder.domain.deliveries import BadAlert, Delivery, parse
 from hdr_responder.domain.incidents import Incident
 from hdr_responder.domain.runs import Plan
-from hdr_responder.domain.workloads import Workload
 from hdr_responder.engine.planner import Automation, Planner
 from hdr_responder.engine.simulation import Beforehand, Forecast, forecast
 from hdr_responder.engine.simulation.openings import RECEIVED_AT, openings, why_not
@@ -33,8 +24,6 @@ class Rehearsal:
 
     incident: Incident
     plan: Plan
-    verify: tuple[str, ...]
-    """The checks with the params that are known."""
     forecasts: tuple[Forecast, ...]
     others: int
     bad: tuple[BadAlert, ...]
@@ -80,7 +69,6 @@ def rehearse(setting: Setting, playbook: CompiledPlaybook, body: bytes) -> Rehea
     return Rehearsal(
         incident=opening.incident,
         plan=plan,
-        verify=_checks(playbook, plan),
         forecasts=forecast(plan, opening.incident, beforehand),
         others=len(applying) - 1,
         bad=parsed.bad,
@@ -91,36 +79,3 @@ def values_of(playbook: CompiledPlaybook, plan: Plan) -> dict[str, object]:
     """Return what the expressions of the playbook itself read before the first step."""
     context = ScopeValues.model_validate(plan.context)
     return context.model_copy(update={"params": playbook.load_params(plan.params)}).mapping()
-
-
-def _checks(playbook: CompiledPlaybook, plan: Plan) -> tuple[str, ...]:
-    """Return each check with its parameters; what a step gives is left as it is written."""
-    if playbook.verify is None:
-        return ()
-    values = values_of(playbook, plan)
-    return tuple(_check(check, values) for check in playbook.verify.checks)
-
-
-def _check(check: CompiledCheck, values: Mapping[str, object]) -> str:
-    known = {name: _known(template, values) for name, template in check.with_.template.fields.items()}
-    return f"{check.name}: {listed(known)}"
-
-
-def _known(template: Template, values: Mapping[str, object]) -> JsonValue:
-    try:
-        return to_json(template.evaluate(values))
-    except (ExpressionError, TypeError):
-        written: JsonValue = template.source
-        return written
-
-
-def listed(values: Mapping[str, JsonValue]) -> str:
-    """Return parameters as people read them: ``tail=100, workload=deployment/neural-hdr in hdr-empire (prod-eu)``."""
-    return ", ".join(f"{name}={shown(value)}" for name, value in values.items()) or "nothing"
-
-
-def shown(value: JsonValue) -> str:
-    """Return a value as people read it."""
-    if isinstance(value, dict) and value.keys() == Workload.model_fields.keys():
-        return f"{value['kind']}/{value['name']} in {value['namespace']} ({value['cluster']})"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -6,13 +6,13 @@ goes to a person; the incident exists either way.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hdr_responder.documents.playbooks import CompiledPlaybook
 from hdr_responder.documents.scope import AlertValues, IncidentValues, ScopeValues
 from hdr_responder.documents.services import ServiceCatalogue
+from hdr_responder.documents.wording import check_lines
 from hdr_responder.domain.alerts import Occurrence
 from hdr_responder.domain.incidents import Incident
 from hdr_responder.domain.priorities import Priority
@@ -94,7 +94,8 @@ class Planner:
             raise PlanError(f"{playbook.name}: {error}") from error
         except HdrError as error:
             raise PlanError(f"{playbook.name}: {error}") from error
-        unfolded = unfold(playbook, context.model_copy(update={"params": params}))
+        known = context.model_copy(update={"params": params})
+        unfolded = unfold(playbook, known)
         mode, reason = self._mode(playbook, incident)
         return Plan(
             playbook=playbook.name,
@@ -105,7 +106,7 @@ class Planner:
             params=playbook.dump_params(params),
             steps=tuple(unfolded.steps),
             frames=unfolded.frames,
-            verify=_verify_lines(playbook),
+            verify=check_lines(playbook, known.mapping()),
             document=playbook.to_json(),
             context=context.model_dump(mode="json"),
         )
@@ -152,10 +153,3 @@ def _alert(occurrence: Occurrence) -> AlertValues:
         fingerprint=occurrence.fingerprint,
         starts_at=occurrence.starts_at,
     )
-
-
-def _verify_lines(playbook: CompiledPlaybook) -> tuple[str, ...]:
-    if playbook.verify is None:
-        return ()
-    written = playbook.model.verify.checks if playbook.model.verify else ()
-    return tuple(f"{name}: {json.dumps(params)}" for check in written for name, params in check.items())

@@ -105,7 +105,7 @@ def _run(run: Run, steps: Sequence[Step]) -> str:
     lines += [f"- held by {_plain(r)}" for r in refusals(run.plan.verdicts) if run.status.is_ended is False]
     verified = verification_line(run)
     if verified:
-        lines.append(f"- Verification: {_plain(verified)}")
+        lines.append(f"- {_plain(verified)}")
     lines.append(f"- Run `{run.id}`, playbook version `{run.plan.digest[:12]}`")
     return "\n".join(lines)
 

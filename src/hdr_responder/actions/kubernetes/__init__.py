@@ -1,13 +1,31 @@
 """Actions and checks on Kubernetes workloads, one module a family; the registry takes the two tuples below."""
 
+from hdr_responder.actions.kubernetes.environment import SetEnv
+from hdr_responder.actions.kubernetes.history import LastRelease, RolloutHistory
 from hdr_responder.actions.kubernetes.isolated import Isolated
 from hdr_responder.actions.kubernetes.isolation import Isolate
 from hdr_responder.actions.kubernetes.logs import Logs
+from hdr_responder.actions.kubernetes.ownership import WhoChanged
 from hdr_responder.actions.kubernetes.replicas import Available, Replicas
+from hdr_responder.actions.kubernetes.resources import SetResources
+from hdr_responder.actions.kubernetes.rollback import RolloutUndo
 from hdr_responder.actions.kubernetes.rollouts import Rollout, RolloutRestart, RolloutStatus
 from hdr_responder.actions.kubernetes.scaling import Scale, ScaleToZero
 
-KUBERNETES_ACTIONS = (Logs(), RolloutRestart(), RolloutStatus(), Scale(), ScaleToZero(), Isolate())
+KUBERNETES_ACTIONS = (
+    Logs(),
+    RolloutRestart(),
+    RolloutStatus(),
+    Scale(),
+    ScaleToZero(),
+    Isolate(),
+    RolloutHistory(),
+    LastRelease(),
+    WhoChanged(),
+    RolloutUndo(),
+    SetEnv(),
+    SetResources(),
+)
 KUBERNETES_CHECKS = (Rollout(), Replicas(), Available(), Isolated())
 
 __all__ = ["KUBERNETES_ACTIONS", "KUBERNETES_CHECKS"]

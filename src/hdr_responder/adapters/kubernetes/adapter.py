@@ -10,12 +10,12 @@ from hdr_responder.adapters.kubernetes.changes import Changes
 from hdr_responder.adapters.kubernetes.connection import Connection, Endpoint
 from hdr_responder.adapters.kubernetes.network_policies import NetworkPolicies
 from hdr_responder.adapters.kubernetes.pods import Pods
-from hdr_responder.adapters.kubernetes.workloads import Workloads
+from hdr_responder.adapters.kubernetes.releases import Releases
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 
 
-class KubernetesAdapter(Access, Workloads, Pods, NetworkPolicies, Changes):
+class KubernetesAdapter(Access, Releases, Pods, NetworkPolicies, Changes):
     """One cluster; see `KubernetesCluster` for what each method promises."""
 
     @classmethod

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
+from typing import Any
 
 from hdr_responder.adapters.kubernetes import shapes
 from hdr_responder.adapters.kubernetes.calls import Calls
@@ -16,15 +18,7 @@ class Workloads(Calls):
 
     async def workload(self, workload: Workload) -> WorkloadState:
         """Read a workload."""
-        resource = shapes.RESOURCES[workload.kind]
-        try:
-            item = await self._get(resource, workload.namespace, workload.name)
-        except NotFoundError as e:
-            similar = await self._similar(resource, workload)
-            raise NotFoundError(
-                f"cluster {self._name}: no {workload} in namespace {workload.namespace}{similar}"
-            ) from e
-        return shapes.workload_state(workload.kind, item)
+        return shapes.workload_state(workload.kind, await self._item(workload))
 
     async def autoscaler(self, workload: Workload) -> Autoscaler | None:
         """Find the autoscaler that targets the workload."""
@@ -38,6 +32,17 @@ class Workloads(Calls):
     async def read_autoscaler(self, namespace: str, name: str) -> Autoscaler:
         """Read one autoscaler."""
         return shapes.autoscaler(await self._get(shapes.AUTOSCALERS, namespace, name))
+
+    async def _item(self, workload: Workload) -> Mapping[str, Any]:
+        """Read a workload as the API server writes it."""
+        resource = shapes.RESOURCES[workload.kind]
+        try:
+            return await self._get(resource, workload.namespace, workload.name)
+        except NotFoundError as e:
+            similar = await self._similar(resource, workload)
+            raise NotFoundError(
+                f"cluster {self._name}: no {workload} in namespace {workload.namespace}{similar}"
+            ) from e
 
     async def _similar(self, resource: str, workload: Workload) -> str:
         """Return a hint with names like the missing one; whatever goes wrong with the hint, the answer stays 'no'."""

@@ -21,10 +21,20 @@ from hdr_responder.domain.ports.kubernetes.objects import (
     Selector,
 )
 from hdr_responder.domain.ports.kubernetes.pods import LogQuery, Pod, PodCalls
+from hdr_responder.domain.ports.kubernetes.releases import (
+    ContainerTemplate,
+    EnvVariable,
+    FieldWriter,
+    ObjectEvent,
+    PodTemplate,
+    ReleaseCalls,
+    Revision,
+    TemplatedWorkload,
+)
 from hdr_responder.domain.ports.kubernetes.workloads import Autoscaler, WorkloadCalls, WorkloadState
 
 
-class KubernetesCluster(AccessCalls, WorkloadCalls, PodCalls, NetworkPolicyCalls, ChangeCalls, Protocol):
+class KubernetesCluster(AccessCalls, WorkloadCalls, PodCalls, NetworkPolicyCalls, ReleaseCalls, ChangeCalls, Protocol):
     """One Kubernetes cluster: all families of calls."""
 
     @property
@@ -36,16 +46,23 @@ __all__ = [
     "MANAGER",
     "Autoscaler",
     "ClusterIdentity",
+    "ContainerTemplate",
+    "EnvVariable",
+    "FieldWriter",
     "JsonPatch",
     "KubernetesCluster",
     "LogQuery",
     "NetworkPolicy",
     "Note",
+    "ObjectEvent",
     "ObjectMeta",
     "ObjectRef",
     "Pod",
+    "PodTemplate",
     "Requirement",
+    "Revision",
     "Right",
     "Selector",
+    "TemplatedWorkload",
     "WorkloadState",
 ]

@@ -101,6 +101,8 @@ class TestScale:
         [
             (state(), None, {"by": 6}, "9 replicas would be beyond the maximum of 8"),
             (state(), None, {"to": 3}, "has 3 replicas already"),
+            (state(), None, {"by": -3}, "0 replicas would be below the minimum of 1"),
+            (state(), None, {"by": -1, "minimum": 3}, "2 replicas would be below the minimum of 3"),
             (state(), autoscaler(5, 9), {"to": 4}, "has 5 replicas already"),
             (state(replicas=0), autoscaler(1, 9), {"to": 4}, "scaled to zero"),
             (state(), autoscaler(1, 9, controller="ScaledObject/queue"), {"by": 1}, "controlled by ScaledObject/queue"),
@@ -110,7 +112,23 @@ class TestScale:
         with pytest.raises(ConflictError, match=reason):
             self.plan(workload, found, **how)
 
-    @pytest.mark.parametrize("how", [{}, {"to": 2, "by": 1}, {"to": 9}, {"by": 0}])
+    def test_fewer(self) -> None:
+        assert self.plan(state(), by=-1) == (Move(pointer=REPLICAS, before=3, after=2),)
+        assert self.plan(state(), autoscaler(1, 6), to=2) == (Move(pointer=MAXIMUM, before=6, after=2),)
+        moves = self.plan(state(), autoscaler(2, 6), to=1)
+        assert moves == (Move(pointer=MAXIMUM, before=6, after=1), Move(pointer=MINIMUM, before=2, after=1))
+
+    @pytest.mark.parametrize(("how", "taken"), [({"by": 2}, None), ({"by": -2}, 2), ({"to": 1}, 2), ({"to": 4}, None)])
+    def test_what_it_takes_away(self, how: dict[str, int], taken: int | None) -> None:
+        impact = Scale().impact(ScaleParameters(workload=NEURAL_HDR, maximum=8, **how), state())
+        assert (impact.unavailable if impact else None) == taken
+
+    def test_adding_needs_a_maximum_and_taking_away_none(self) -> None:
+        with pytest.raises(ValidationError, match="give the maximum"):
+            ScaleParameters(workload=NEURAL_HDR, by=1)
+        assert ScaleParameters(workload=NEURAL_HDR, by=-1).wanted(3) == 2
+
+    @pytest.mark.parametrize("how", [{}, {"to": 2, "by": 1}, {"to": 9}, {"by": 0}, {"to": 2, "minimum": 3}])
     def test_parameters_that_make_no_sense(self, how: dict[str, int]) -> None:
         with pytest.raises(ValidationError):
             ScaleParameters(workload=NEURAL_HDR, **{"maximum": 8, **how})

@@ -1,6 +1,6 @@
-"""Gives a workload more replicas, or takes them all away, and puts back what was there.
+"""Gives a workload more or fewer replicas, or takes them all away, and puts back what was there.
 
-An autoscaler owns a workload's replicas (Kubernetes contract): scaling out under one moves its bounds, since it would
+An autoscaler owns a workload's replicas (Kubernetes contract): scaling under one moves its bounds, since it would
 revert the workload's own number within seconds. Zero replicas suspend an autoscaler, so scaling to zero and back works
 on the workload in either case.
 """
@@ -62,19 +62,34 @@ class ScalingParameters(Parameters):
 
 
 class ScaleParameters(ScalingParameters):
-    """How many replicas: ``to`` a number or ``by`` so many more, never beyond ``maximum``."""
+    """How many replicas: ``to`` a number or ``by`` so many more or fewer, within ``minimum`` and ``maximum``."""
 
     to: int | None = Field(default=None, ge=1)
-    by: int | None = Field(default=None, ge=1)
-    maximum: int = Field(ge=1, description="A target beyond it is refused, not trimmed.")
+    by: int | None = Field(default=None, description="So many more, or fewer when it is negative.")
+    minimum: int = Field(default=1, ge=1, description="A target below it is refused, not trimmed.")
+    maximum: int | None = Field(
+        default=None, ge=1, description="A target beyond it is refused, not trimmed; required where `by` adds."
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> ScaleParameters:
         if (self.to is None) == (self.by is None):
             raise ValueError("give either to or by")
-        if self.to is not None and self.to > self.maximum:
+        if self.by == 0:
+            raise ValueError("by is 0, which changes nothing")
+        if self.by is not None and self.by > 0 and self.maximum is None:
+            raise ValueError("by adds replicas: give the maximum")
+        if self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError("minimum is beyond maximum")
+        if self.to is not None and self.maximum is not None and self.to > self.maximum:
             raise ValueError(f"to ({self.to}) is beyond maximum ({self.maximum})")
+        if self.to is not None and self.to < self.minimum:
+            raise ValueError(f"to ({self.to}) is below minimum ({self.minimum})")
         return self
+
+    def wanted(self, present: int) -> int:
+        """Return the number to have when there are ``present``."""
+        return self.to if self.to is not None else present + (self.by or 0)
 
 
 class ScaleToZeroParameters(ScalingParameters):
@@ -87,7 +102,9 @@ class ScalingResult(Result):
     """What was scaled."""
 
     changed: bool = Field(description="False when the numbers were these already.")
-    replicas: int = Field(description="Replicas asked for; the autoscaler's minimum where one owns them.")
+    replicas: int = Field(
+        description="Replicas asked for; with an autoscaler the bound of it that lifts or lowers them."
+    )
     was: int = Field(description="The same number before.")
     autoscaler: str | None = Field(description="The autoscaler of the workload, moved or suspended.")
 
@@ -122,12 +139,11 @@ class Scaling(Mutation[P, ScalingResult]):
     async def survey(self, systems: Systems, params: P) -> TargetSurvey:
         """Look at the workload; a GitOps controller puts replica numbers back that it tracks."""
         workload, autoscaler = await read(systems.cluster(params.workload.cluster), params.workload)
-        return surveyed(workload, self.impact(workload), changes=self.carrier(workload, autoscaler).meta)
+        return surveyed(workload, self.impact(params, workload), changes=self.carrier(workload, autoscaler).meta)
 
-    def impact(self, workload: WorkloadState) -> Impact | None:
-        """Return what the change takes away: nothing, unless the action says otherwise."""
-        del workload
-        return None
+    @abstractmethod
+    def impact(self, params: P, workload: WorkloadState) -> Impact | None:
+        """Return what the change takes away, None for nothing."""
 
     async def dry_run(self, ctx: StepContext, params: P) -> None:
         """Rehearse the change."""
@@ -192,10 +208,10 @@ class Scaling(Mutation[P, ScalingResult]):
 
 
 class Scale(Scaling[ScaleParameters]):
-    """Adds replicas."""
+    """Adds replicas or takes some away."""
 
     name = "kubernetes.scale"
-    summary = "Give a workload more replicas, through its autoscaler where it has one."
+    summary = "Give a workload more or fewer replicas, through its autoscaler where it has one."
     example = """\
 id: more
 action: kubernetes.scale
@@ -216,24 +232,29 @@ with:
         """Return the autoscaler where there is one."""
         return autoscaler or workload
 
+    def impact(self, params: ScaleParameters, workload: WorkloadState) -> Impact | None:
+        """Return the replicas that go."""
+        present = workload.replicas or 0
+        fewer = present - params.wanted(present)
+        return Impact(unavailable=fewer, healthy=workload.available) if fewer > 0 else None
+
     def plan(self, params: ScaleParameters, workload: WorkloadState, autoscaler: Autoscaler | None) -> BoundsChange:
-        """Decide the target; refuses one beyond ``maximum`` or not above what is there."""
+        """Decide the target; refuses one that is not within the bounds, or that is there already."""
         refuse_foreign(autoscaler)
         present = workload.replicas or 0
-        floor = max(present, autoscaler.min_replicas) if autoscaler else present
-        wanted = params.to if params.to is not None else present + (params.by or 0)
-        if wanted > params.maximum:
+        wanted = params.wanted(present)
+        if params.maximum is not None and wanted > params.maximum:
             raise ConflictError(f"{params.workload}: {wanted} replicas would be beyond the maximum of {params.maximum}")
-        if wanted <= floor:
-            raise ConflictError(f"{params.workload} has {floor} replicas already: scaling to {wanted} would add none")
+        if wanted < params.minimum:
+            raise ConflictError(f"{params.workload}: {wanted} replicas would be below the minimum of {params.minimum}")
+        if autoscaler is not None and present == 0:
+            raise ConflictError(f"{params.workload} is scaled to zero, which suspends {autoscaler.meta.ref}")
+        if wanted == present or (autoscaler and present < wanted <= autoscaler.min_replicas):
+            floor = max(present, autoscaler.min_replicas) if autoscaler else present
+            raise ConflictError(f"{params.workload} has {floor} replicas already: scaling to {wanted} changes nothing")
         if autoscaler is None:
             return planned(workload, None, Move(pointer=REPLICAS, before=present, after=wanted))
-        if present == 0:
-            raise ConflictError(f"{params.workload} is scaled to zero, which suspends {autoscaler.meta.ref}")
-        moves = [Move(pointer=MINIMUM, before=autoscaler.min_replicas, after=wanted)]
-        if wanted > autoscaler.max_replicas:
-            moves.append(Move(pointer=MAXIMUM, before=autoscaler.max_replicas, after=wanted))
-        return planned(autoscaler, autoscaler, *moves)
+        return planned(autoscaler, autoscaler, *bounds_for(wanted, present, autoscaler))
 
 
 class ScaleToZero(Scaling[ScaleToZeroParameters]):
@@ -252,8 +273,9 @@ with:
     effect_group = "replicas"
     awaits_dependencies = False
 
-    def impact(self, workload: WorkloadState) -> Impact | None:
+    def impact(self, params: ScaleToZeroParameters, workload: WorkloadState) -> Impact | None:
         """Return everything."""
+        del params
         return all_healthy(workload)
 
     def carrier(self, workload: WorkloadState, autoscaler: Autoscaler | None) -> Scaled:
@@ -273,6 +295,18 @@ with:
 async def read(cluster: KubernetesCluster, workload: Workload) -> tuple[WorkloadState, Autoscaler | None]:
     """Read a workload and the autoscaler that owns its replicas."""
     return await cluster.workload(workload), await cluster.autoscaler(workload)
+
+
+def bounds_for(wanted: int, present: int, autoscaler: Autoscaler) -> list[Move]:
+    """Return how an autoscaler's bounds move: its minimum lifts the replicas, its maximum holds them down.
+
+    The other bound moves where it would be in the way.
+    """
+    low, high = autoscaler.min_replicas, autoscaler.max_replicas
+    up, down = Move(pointer=MINIMUM, before=low, after=wanted), Move(pointer=MAXIMUM, before=high, after=wanted)
+    if wanted > present:
+        return [up, down] if wanted > high else [up]
+    return [down, up] if wanted < low else [down]
 
 
 def refuse_foreign(autoscaler: Autoscaler | None) -> None:

@@ -23,11 +23,43 @@ def _bounds_moved(control_plane: ControlPlane, namespace: str) -> None:
     control_plane.api.merge_patch(path, {"spec": {"minReplicas": 3}})
 
 
+def _maximum_moved(control_plane: ControlPlane, namespace: str) -> None:
+    path = f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers/neural-hdr"
+    control_plane.api.merge_patch(path, {"spec": {"maxReplicas": 9}})
+
+
 def _more(namespace: str) -> ScaleParameters:
     return ScaleParameters(workload=workload(namespace), by=1, maximum=5)
 
 
+def _fewer(namespace: str) -> ScaleParameters:
+    return ScaleParameters(workload=workload(namespace), to=1)
+
+
+def _three(control_plane: ControlPlane, namespace: str) -> None:
+    control_plane.api.create_deployment(namespace, "neural-hdr", replicas=3)
+
+
+def _three_autoscaled(control_plane: ControlPlane, namespace: str) -> None:
+    _three(control_plane, namespace)
+    create_autoscaler(control_plane, namespace, low=2, high=4)
+
+
 CASES = {
+    "scale_down": Case(
+        action=Scale(),
+        params=_fewer,
+        arrange=_three,
+        unused=frozenset(f"{verb} autoscaling/horizontalpodautoscalers" for verb in ("get", "patch")),
+        drift=_scaled_to_seven,
+    ),
+    "scale_down_autoscaled": Case(
+        action=Scale(),
+        params=_fewer,
+        arrange=_three_autoscaled,
+        unused=frozenset({"patch apps/deployments"}),
+        drift=_maximum_moved,
+    ),
     "scale": Case(
         action=Scale(),
         params=_more,

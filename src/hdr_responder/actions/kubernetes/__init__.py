@@ -6,6 +6,7 @@ from hdr_responder.actions.kubernetes.isolated import Isolated
 from hdr_responder.actions.kubernetes.isolation import Isolate
 from hdr_responder.actions.kubernetes.logs import Logs
 from hdr_responder.actions.kubernetes.ownership import WhoChanged
+from hdr_responder.actions.kubernetes.pod_removal import DeletePod, EvictPod
 from hdr_responder.actions.kubernetes.replicas import Available, Replicas
 from hdr_responder.actions.kubernetes.resources import SetResources
 from hdr_responder.actions.kubernetes.rollback import RolloutUndo
@@ -19,6 +20,8 @@ KUBERNETES_ACTIONS = (
     Scale(),
     ScaleToZero(),
     Isolate(),
+    DeletePod(),
+    EvictPod(),
     RolloutHistory(),
     LastRelease(),
     WhoChanged(),

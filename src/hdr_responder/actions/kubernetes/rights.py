@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from hdr_responder.actions.contract import Permission
 from hdr_responder.domain.workloads import Workload, WorkloadKind
 
@@ -10,8 +14,12 @@ RESOURCES: dict[WorkloadKind, str] = {
     "statefulset": "apps/statefulsets",
     "daemonset": "apps/daemonsets",
 }
+KINDS: dict[WorkloadKind, str] = {"deployment": "Deployment", "statefulset": "StatefulSet", "daemonset": "DaemonSet"}
 AUTOSCALERS = "autoscaling/horizontalpodautoscalers"
 NETWORK_POLICIES = "networking.k8s.io/networkpolicies"
+
+ObjectName = Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+"""Name of an object: a DNS subdomain (RFC 1123)."""
 
 
 def rights(workload: Workload, resource: str, *verbs: str) -> tuple[Permission, ...]:

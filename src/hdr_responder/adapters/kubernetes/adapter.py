@@ -11,11 +11,12 @@ from hdr_responder.adapters.kubernetes.connection import Connection, Endpoint
 from hdr_responder.adapters.kubernetes.network_policies import NetworkPolicies
 from hdr_responder.adapters.kubernetes.pods import Pods
 from hdr_responder.adapters.kubernetes.releases import Releases
+from hdr_responder.adapters.kubernetes.removals import Removals
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 
 
-class KubernetesAdapter(Access, Releases, Pods, NetworkPolicies, Changes):
+class KubernetesAdapter(Access, Releases, Pods, NetworkPolicies, Changes, Removals):
     """One cluster; see `KubernetesCluster` for what each method promises."""
 
     @classmethod

@@ -98,7 +98,7 @@ class Connection:
             METHODS[request.verb],
             query_params=[*request.query, *([("dryRun", "All")] if request.dry_run else [])],
             header_params={"Accept": "application/json, */*", "Content-Type": request.content_type},
-            body=request.body,
+            body=request.sent_body,
             auth_settings=["BearerToken"],
             _preload_content=False,
             _request_timeout=aiohttp.ClientTimeout(

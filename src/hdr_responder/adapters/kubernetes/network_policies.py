@@ -48,7 +48,7 @@ class NetworkPolicies(Calls):
                 body={
                     "apiVersion": "v1",
                     "kind": "DeleteOptions",
-                    "preconditions": {"uid": meta.uid, "resourceVersion": meta.resource_version},
+                    "preconditions": shapes.preconditions(meta),
                 },
             )
         )

@@ -79,6 +79,13 @@ class ApiRequest:
         return "/".join(parts)
 
     @property
+    def sent_body(self) -> JsonValue:
+        """The body to send: a deletion that has one takes its dry run from there, and from nowhere else."""
+        if self.verb == "delete" and self.dry_run and isinstance(self.body, dict):
+            return {**self.body, "dryRun": ["All"]}
+        return self.body
+
+    @property
     def changes(self) -> bool:
         """Whether an unanswered request may have changed the cluster."""
         reviews = Resource.parse(self.resource).group in {"authorization.k8s.io", "authentication.k8s.io"}

@@ -64,6 +64,11 @@ def object_meta(resource: str, item: Json) -> ObjectMeta:
     return dataclasses.replace(found, gitops=gitops_owner(found))
 
 
+def preconditions(meta: ObjectMeta) -> dict[str, JsonValue]:
+    """Return what binds a deletion to exactly the object that was seen."""
+    return {"uid": meta.uid, "resourceVersion": meta.resource_version}
+
+
 def controller(meta: Json) -> str | None:
     """Return ``Kind/name`` of the owner that controls the object."""
     owners: Sequence[Json] = meta.get("ownerReferences") or ()

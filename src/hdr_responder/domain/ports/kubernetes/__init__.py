@@ -31,10 +31,13 @@ from hdr_responder.domain.ports.kubernetes.releases import (
     Revision,
     TemplatedWorkload,
 )
+from hdr_responder.domain.ports.kubernetes.removals import OwnedPod, RemovalCalls
 from hdr_responder.domain.ports.kubernetes.workloads import Autoscaler, WorkloadCalls, WorkloadState
 
 
-class KubernetesCluster(AccessCalls, WorkloadCalls, PodCalls, NetworkPolicyCalls, ReleaseCalls, ChangeCalls, Protocol):
+class KubernetesCluster(
+    AccessCalls, WorkloadCalls, PodCalls, NetworkPolicyCalls, ReleaseCalls, ChangeCalls, RemovalCalls, Protocol
+):
     """One Kubernetes cluster: all families of calls."""
 
     @property
@@ -57,6 +60,7 @@ __all__ = [
     "ObjectEvent",
     "ObjectMeta",
     "ObjectRef",
+    "OwnedPod",
     "Pod",
     "PodTemplate",
     "Requirement",

@@ -1,5 +1,6 @@
 """Actions and checks on Kubernetes workloads, one module a family; the registry takes the two tuples below."""
 
+from hdr_responder.actions.kubernetes.autoscaling import Autoscale
 from hdr_responder.actions.kubernetes.environment import SetEnv
 from hdr_responder.actions.kubernetes.history import LastRelease, RolloutHistory
 from hdr_responder.actions.kubernetes.isolated import Isolated
@@ -19,6 +20,7 @@ KUBERNETES_ACTIONS = (
     RolloutStatus(),
     Scale(),
     ScaleToZero(),
+    Autoscale(),
     Isolate(),
     DeletePod(),
     EvictPod(),

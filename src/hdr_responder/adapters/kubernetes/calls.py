@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import JsonValue
+
 from hdr_responder.adapters.kubernetes.connection import Connection
 from hdr_responder.adapters.kubernetes.requests import ApiRequest
+from hdr_responder.domain.ports.kubernetes import MANAGER, ObjectMeta
 from hdr_responder.errors import PermanentError
 
 LIST_LIMIT = 500
@@ -34,6 +37,36 @@ class Calls:
         if at(answer, "metadata", "continue"):
             raise PermanentError(f"cluster {self._name}: {request}: more than {LIST_LIMIT}, not judged by a part")
         return tuple(answer.get("items") or ())
+
+    async def _create(self, resource: str, manifest: Mapping[str, JsonValue], *, dry_run: bool) -> None:
+        await self._connection.json(
+            ApiRequest(
+                verb="create",
+                resource=resource,
+                namespace=str(at(manifest, "metadata", "namespace")),
+                query=(("fieldManager", MANAGER),),
+                body=dict(manifest),
+                dry_run=dry_run,
+            )
+        )
+
+    async def _delete(self, meta: ObjectMeta, *, dry_run: bool = False) -> None:
+        """Delete an object only while it is exactly the one seen."""
+        ref = meta.ref
+        await self._connection.json(
+            ApiRequest(
+                verb="delete",
+                resource=ref.resource,
+                namespace=ref.namespace,
+                name=ref.name,
+                body={
+                    "apiVersion": "v1",
+                    "kind": "DeleteOptions",
+                    "preconditions": {"uid": meta.uid, "resourceVersion": meta.resource_version},
+                },
+                dry_run=dry_run,
+            )
+        )
 
 
 def at(value: Any, *path: str) -> Any:

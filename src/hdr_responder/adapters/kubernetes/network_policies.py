@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from hdr_responder.adapters.kubernetes import shapes
-from hdr_responder.adapters.kubernetes.calls import Calls, at
-from hdr_responder.adapters.kubernetes.requests import ApiRequest
-from hdr_responder.domain.ports.kubernetes import MANAGER, NetworkPolicy, ObjectMeta
+from hdr_responder.adapters.kubernetes.calls import Calls
+from hdr_responder.domain.ports.kubernetes import NetworkPolicy, ObjectMeta
 
 
 class NetworkPolicies(Calls):
@@ -26,29 +25,8 @@ class NetworkPolicies(Calls):
 
     async def create_network_policy(self, manifest: Mapping[str, JsonValue], *, dry_run: bool = False) -> None:
         """Create a network policy."""
-        await self._connection.json(
-            ApiRequest(
-                verb="create",
-                resource=shapes.NETWORK_POLICIES,
-                namespace=str(at(manifest, "metadata", "namespace")),
-                query=(("fieldManager", MANAGER),),
-                body=dict(manifest),
-                dry_run=dry_run,
-            )
-        )
+        await self._create(shapes.NETWORK_POLICIES, manifest, dry_run=dry_run)
 
     async def delete_network_policy(self, meta: ObjectMeta) -> None:
         """Delete the policy while it is exactly the one seen."""
-        await self._connection.json(
-            ApiRequest(
-                verb="delete",
-                resource=shapes.NETWORK_POLICIES,
-                namespace=meta.ref.namespace,
-                name=meta.ref.name,
-                body={
-                    "apiVersion": "v1",
-                    "kind": "DeleteOptions",
-                    "preconditions": shapes.preconditions(meta),
-                },
-            )
-        )
+        await self._delete(meta)

@@ -25,16 +25,7 @@ class Removals(Calls):
 
     async def delete_pod(self, meta: ObjectMeta, *, dry_run: bool = False) -> None:
         """Delete the pod while it is exactly the one seen."""
-        await self._connection.json(
-            ApiRequest(
-                verb="delete",
-                resource=shapes.PODS,
-                namespace=meta.ref.namespace,
-                name=meta.ref.name,
-                body={"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": shapes.preconditions(meta)},
-                dry_run=dry_run,
-            )
-        )
+        await self._delete(meta, dry_run=dry_run)
 
     async def evict_pod(self, meta: ObjectMeta, *, dry_run: bool = False) -> None:
         """Evict the pod while it is exactly the one seen."""
@@ -48,7 +39,7 @@ class Removals(Calls):
                     "apiVersion": "policy/v1",
                     "kind": "Eviction",
                     "metadata": {"name": meta.ref.name, "namespace": meta.ref.namespace},
-                    "deleteOptions": {"preconditions": shapes.preconditions(meta)},
+                    "deleteOptions": {"preconditions": {"uid": meta.uid, "resourceVersion": meta.resource_version}},
                 },
                 dry_run=dry_run,
             )

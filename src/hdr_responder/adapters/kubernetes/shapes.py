@@ -64,11 +64,6 @@ def object_meta(resource: str, item: Json) -> ObjectMeta:
     return dataclasses.replace(found, gitops=gitops_owner(found))
 
 
-def preconditions(meta: ObjectMeta) -> dict[str, JsonValue]:
-    """Return what binds a deletion to exactly the object that was seen."""
-    return {"uid": meta.uid, "resourceVersion": meta.resource_version}
-
-
 def controller(meta: Json) -> str | None:
     """Return ``Kind/name`` of the owner that controls the object."""
     owners: Sequence[Json] = meta.get("ownerReferences") or ()
@@ -158,6 +153,8 @@ def autoscaler(item: Json) -> Autoscaler:
         meta=object_meta(AUTOSCALERS, item),
         min_replicas=spec.get("minReplicas", 1),
         max_replicas=spec["maxReplicas"],
+        target=f"{spec['scaleTargetRef']['kind']}/{spec['scaleTargetRef']['name']}",
+        metrics=tuple(spec.get("metrics") or ()),
     )
 
 

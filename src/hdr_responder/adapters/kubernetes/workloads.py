@@ -6,9 +6,11 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import JsonValue
+
 from hdr_responder.adapters.kubernetes import shapes
 from hdr_responder.adapters.kubernetes.calls import Calls
-from hdr_responder.domain.ports.kubernetes import Autoscaler, WorkloadState
+from hdr_responder.domain.ports.kubernetes import Autoscaler, ObjectMeta, WorkloadState
 from hdr_responder.domain.workloads import Workload
 from hdr_responder.errors import ConflictError, HdrError, NotFoundError
 
@@ -32,6 +34,14 @@ class Workloads(Calls):
     async def read_autoscaler(self, namespace: str, name: str) -> Autoscaler:
         """Read one autoscaler."""
         return shapes.autoscaler(await self._get(shapes.AUTOSCALERS, namespace, name))
+
+    async def create_autoscaler(self, manifest: Mapping[str, JsonValue], *, dry_run: bool = False) -> None:
+        """Create an autoscaler."""
+        await self._create(shapes.AUTOSCALERS, manifest, dry_run=dry_run)
+
+    async def delete_autoscaler(self, meta: ObjectMeta) -> None:
+        """Delete the autoscaler while it is exactly the one seen."""
+        await self._delete(meta)
 
     async def _item(self, workload: Workload) -> Mapping[str, Any]:
         """Read a workload as the API server writes it."""

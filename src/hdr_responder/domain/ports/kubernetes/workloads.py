@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from pydantic import JsonValue
+
 from hdr_responder.domain.ports.kubernetes.objects import ObjectMeta, Selector
 from hdr_responder.domain.workloads import Workload
 
@@ -48,6 +50,10 @@ class Autoscaler:
     meta: ObjectMeta
     min_replicas: int
     max_replicas: int
+    target: str = ""
+    """``Kind/name`` of what it scales."""
+    metrics: tuple[JsonValue, ...] = ()
+    """What it scales by, as the cluster writes it (autoscaling/v2)."""
 
 
 class WorkloadCalls(Protocol):
@@ -64,3 +70,9 @@ class WorkloadCalls(Protocol):
 
     async def read_autoscaler(self, namespace: str, name: str) -> Autoscaler:
         """Read one autoscaler."""
+
+    async def create_autoscaler(self, manifest: Mapping[str, JsonValue], *, dry_run: bool = False) -> None:
+        """Create an autoscaler; raises ConflictError when one of that name exists."""
+
+    async def delete_autoscaler(self, meta: ObjectMeta) -> None:
+        """Delete the autoscaler only while it is exactly the one seen (uid and resourceVersion), else ConflictError."""

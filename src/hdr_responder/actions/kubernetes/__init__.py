@@ -5,6 +5,7 @@ from hdr_responder.actions.kubernetes.environment import SetEnv
 from hdr_responder.actions.kubernetes.history import LastRelease, RolloutHistory
 from hdr_responder.actions.kubernetes.isolated import Isolated
 from hdr_responder.actions.kubernetes.isolation import Isolate
+from hdr_responder.actions.kubernetes.jobs import JobStatus, RunJob
 from hdr_responder.actions.kubernetes.logs import Logs
 from hdr_responder.actions.kubernetes.ownership import WhoChanged
 from hdr_responder.actions.kubernetes.pod_removal import DeletePod, EvictPod
@@ -24,6 +25,8 @@ KUBERNETES_ACTIONS = (
     Isolate(),
     DeletePod(),
     EvictPod(),
+    RunJob(),
+    JobStatus(),
     RolloutHistory(),
     LastRelease(),
     WhoChanged(),

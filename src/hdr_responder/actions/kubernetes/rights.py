@@ -24,10 +24,13 @@ ObjectName = Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]
 
 def rights(workload: Workload, resource: str, *verbs: str) -> tuple[Permission, ...]:
     """Return the rights to ``verbs`` on ``resource`` in the workload's namespace."""
+    return namespace_rights(workload.cluster, workload.namespace, resource, *verbs)
+
+
+def namespace_rights(cluster: str, namespace: str, resource: str, *verbs: str) -> tuple[Permission, ...]:
+    """Return the rights to ``verbs`` on ``resource`` in a namespace."""
     return tuple(
-        Permission(
-            system="kubernetes", scope=workload.cluster, verb=verb, resource=resource, namespace=workload.namespace
-        )
+        Permission(system="kubernetes", scope=cluster, verb=verb, resource=resource, namespace=namespace)
         for verb in verbs
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from hdr_responder.adapters.kubernetes.access import Access
 from hdr_responder.adapters.kubernetes.changes import Changes
 from hdr_responder.adapters.kubernetes.connection import Connection, Endpoint
+from hdr_responder.adapters.kubernetes.jobs import Jobs
 from hdr_responder.adapters.kubernetes.network_policies import NetworkPolicies
 from hdr_responder.adapters.kubernetes.pods import Pods
 from hdr_responder.adapters.kubernetes.releases import Releases
@@ -16,7 +17,7 @@ from hdr_responder.adapters.kubernetes.removals import Removals
 DEFAULT_TIMEOUT_SECONDS = 10.0
 
 
-class KubernetesAdapter(Access, Releases, Pods, NetworkPolicies, Changes, Removals):
+class KubernetesAdapter(Access, Releases, Pods, NetworkPolicies, Changes, Removals, Jobs):
     """One cluster; see `KubernetesCluster` for what each method promises."""
 
     @classmethod

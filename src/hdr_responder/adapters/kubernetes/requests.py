@@ -17,6 +17,7 @@ API_PREFIX = {
     "authentication.k8s.io": "/apis/authentication.k8s.io/v1",
     "authorization.k8s.io": "/apis/authorization.k8s.io/v1",
     "autoscaling": "/apis/autoscaling/v2",
+    "batch": "/apis/batch/v1",
     "networking.k8s.io": "/apis/networking.k8s.io/v1",
     "": "/api/v1",
 }
@@ -45,7 +46,7 @@ class Resource:
         return cls(group=first, plural=plural, subresource=subresource)
 
 
-_UNSPOKEN_GROUPS = frozenset({"batch", "policy", "extensions"})
+_UNSPOKEN_GROUPS = frozenset({"policy", "extensions"})
 """Undotted groups that we may ask rights about without speaking their API."""
 
 

@@ -45,6 +45,7 @@ API_OBJECTS = {
     AUTOSCALERS: ("autoscaling/v2", "HorizontalPodAutoscaler"),
     NETWORK_POLICIES: ("networking.k8s.io/v1", "NetworkPolicy"),
     PODS: ("v1", "Pod"),
+    "batch/cronjobs": ("batch/v1", "CronJob"),
 }
 """API version and kind of each resource that we change, as references to its objects spell them."""
 

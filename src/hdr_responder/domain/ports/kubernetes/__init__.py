@@ -11,6 +11,7 @@ from typing import Protocol
 
 from hdr_responder.domain.ports.kubernetes.access import AccessCalls, ClusterIdentity, Right
 from hdr_responder.domain.ports.kubernetes.changes import ChangeCalls, Note
+from hdr_responder.domain.ports.kubernetes.jobs import CronJob, Job, JobCalls
 from hdr_responder.domain.ports.kubernetes.network_policies import NetworkPolicy, NetworkPolicyCalls
 from hdr_responder.domain.ports.kubernetes.objects import (
     MANAGER,
@@ -36,7 +37,15 @@ from hdr_responder.domain.ports.kubernetes.workloads import Autoscaler, Workload
 
 
 class KubernetesCluster(
-    AccessCalls, WorkloadCalls, PodCalls, NetworkPolicyCalls, ReleaseCalls, ChangeCalls, RemovalCalls, Protocol
+    AccessCalls,
+    WorkloadCalls,
+    PodCalls,
+    NetworkPolicyCalls,
+    ReleaseCalls,
+    ChangeCalls,
+    RemovalCalls,
+    JobCalls,
+    Protocol,
 ):
     """One Kubernetes cluster: all families of calls."""
 
@@ -50,8 +59,10 @@ __all__ = [
     "Autoscaler",
     "ClusterIdentity",
     "ContainerTemplate",
+    "CronJob",
     "EnvVariable",
     "FieldWriter",
+    "Job",
     "JsonPatch",
     "KubernetesCluster",
     "LogQuery",

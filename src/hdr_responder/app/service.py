@@ -36,7 +36,7 @@ from hdr_responder.app.systems import build_outside
 from hdr_responder.domain.clock import Clock, SystemClock
 from hdr_responder.domain.ports.store import Job
 from hdr_responder.engine.escalation import Escalation
-from hdr_responder.engine.workbench import Caller
+from hdr_responder.engine.helping import Helping
 from hdr_responder.errors import TemporaryError
 from hdr_responder.records.postmortem import render
 from hdr_responder.settings import Settings
@@ -124,10 +124,10 @@ async def running_service(
         people = build_people(settings, write=write)
         stack.push_async_callback(people.close)
         escalation = Escalation(documents.triage, documents.escalation)
-        caller = Caller(store=store, escalation=escalation, lanes=people.lanes, clock=clock)
+        helping = Helping(store=store, escalation=escalation, lanes=people.lanes, clock=clock)
         if settings.targets.kubernetes:
             await asyncio.to_thread(KubernetesAdapter.load_library)
-        outside = build_outside(settings, store=store, people=caller, clock=clock)
+        outside = build_outside(settings, store=store, people=helping, clock=clock)
         stack.push_async_callback(outside.close)
         parts = Parts(
             settings=settings,

@@ -13,7 +13,7 @@ import structlog
 
 from hdr_responder.actions.contract import Fence, Read, Registry, StepContext
 from hdr_responder.domain.clock import Clock, NewId
-from hdr_responder.domain.incidents import IncidentStatus, parse_ref
+from hdr_responder.domain.incidents import IncidentStatus
 from hdr_responder.domain.ports.artifacts import ArtifactBytes
 from hdr_responder.domain.ports.store import Job, Store, Transaction
 from hdr_responder.domain.ports.systems import Systems
@@ -176,18 +176,3 @@ class Workbench:
 
 def _needs_person(run: Run) -> bool:
     return run.status in {RunStatus.FAILED, RunStatus.AMBIGUOUS} or run.verification is Verification.INCONCLUSIVE
-
-
-class Caller:
-    """Implements the `People` port that ``incident.escalate`` calls."""
-
-    def __init__(self, *, store: Store, escalation: Escalation, lanes: Lanes, clock: Clock) -> None:
-        self._store = store
-        self._escalation = escalation
-        self._lanes = lanes
-        self._clock = clock
-
-    async def escalate(self, incident_ref: str, reason: str) -> None:
-        """Hand an incident to a person."""
-        async with telling(self._store, self._lanes, self._clock, parse_ref(incident_ref)) as told:
-            self._escalation.escalate(told.incident, told.ledger, reason)

@@ -32,10 +32,11 @@ from hdr_responder.domain.ports.store import Job, Store
 from hdr_responder.domain.ports.systems import Systems
 from hdr_responder.engine.escalation import Escalation
 from hdr_responder.engine.executor import Executor
+from hdr_responder.engine.helping import Helping
 from hdr_responder.engine.presence import PresenceDesk
 from hdr_responder.engine.undoer import Undoer
 from hdr_responder.engine.verifier import Verifier
-from hdr_responder.engine.workbench import Caller, Workbench
+from hdr_responder.engine.workbench import Workbench
 from hdr_responder.settings import Settings
 from hdr_responder.telemetry import Metrics
 from tests.fakes.clock import ManualClock
@@ -78,6 +79,7 @@ class Workshop:
     documents: Documents
     metrics: Metrics
     cells: Cells
+    helping: Helping
     options: dict[str, Any]
     """What it was built with, to build another on the same database."""
     slept: list[float] = dataclasses.field(default_factory=list)
@@ -218,8 +220,8 @@ def open_workshop(
     documents = documents or load(config, playbooks, registry_)
     people = build_people(settings, write=console.append)
     escalation = Escalation(documents.triage, documents.escalation)
-    caller = Caller(store=store, escalation=escalation, lanes=people.lanes, clock=clock)
-    systems = dataclasses.replace(systems or Systems(), people=caller, alerts=StoredAlerts(store))
+    helping = Helping(store=store, escalation=escalation, lanes=people.lanes, clock=clock)
+    systems = dataclasses.replace(systems or Systems(), people=helping, alerts=StoredAlerts(store))
     outside = Outside(
         systems=systems,
         presence=answers,
@@ -274,6 +276,7 @@ def open_workshop(
         documents=documents,
         metrics=metrics,
         cells=cells or Cells(pool),
+        helping=helping,
         options=options,
         slept=slept,
         seen={} if seen is None else seen,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hdr_responder.domain.ports.kubernetes import KubernetesCluster
     from hdr_responder.domain.ports.metrics import MetricsSource
     from hdr_responder.domain.ports.postgres import PostgresServer
+    from hdr_responder.domain.priorities import Priority
 
 S = TypeVar("S")
 
@@ -26,10 +27,29 @@ class AlertState(Protocol):
 
 
 class People(Protocol):
-    """Those whom a playbook can call for help."""
+    """Those whom a playbook can tell and wake; what was done under a ``key`` before is not done again."""
 
-    async def escalate(self, incident_ref: str, reason: str) -> None:
+    async def escalate(self, incident_ref: str, reason: str, *, key: str) -> None:
         """Hand an incident to a person."""
+        ...
+
+    async def note(self, incident_ref: str, text: str, *, key: str) -> None:
+        """Write on the incident's timeline and in its thread."""
+        ...
+
+    async def post(self, incident_ref: str, text: str, *, key: str) -> None:
+        """Say something in the incident's thread."""
+        ...
+
+    async def page(self, incident_ref: str, reason: str, *, key: str) -> None:
+        """Wake somebody now; raises ConflictError when the incident is over."""
+        ...
+
+    async def set_priority(self, incident_ref: str, priority: Priority, reason: str, *, key: str) -> Priority:
+        """Set the priority and return the one before.
+
+        Raises ConflictError when a person has set it, or the incident is over.
+        """
         ...
 
 

@@ -1,0 +1,90 @@
+"""What playbooks may do with people: tell, note, wake and hand over. Each happens once by its key."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from hdr_responder.domain.clock import Clock
+from hdr_responder.domain.incidents import parse_ref
+from hdr_responder.domain.ports.store import Store
+from hdr_responder.domain.priorities import Priority
+from hdr_responder.domain.timeline import EntryKind
+from hdr_responder.engine.escalation import Escalation
+from hdr_responder.engine.ledger import Lanes
+from hdr_responder.engine.telling import Telling, telling
+from hdr_responder.errors import ConflictError
+
+RULE = "playbook"
+"""Stands where the triage rule does when a playbook has set the priority."""
+
+
+class Helping:
+    """Implements the `People` port of the actions."""
+
+    def __init__(self, *, store: Store, escalation: Escalation, lanes: Lanes, clock: Clock) -> None:
+        self._store = store
+        self._escalation = escalation
+        self._lanes = lanes
+        self._clock = clock
+
+    async def escalate(self, incident_ref: str, reason: str, *, key: str) -> None:
+        """Hand an incident to a person."""
+        async with self._once(incident_ref, key) as (told, first):
+            if first:
+                self._escalation.escalate(told.incident, told.ledger, reason)
+
+    async def note(self, incident_ref: str, text: str, *, key: str) -> None:
+        """Write on the timeline and in the thread."""
+        async with self._once(incident_ref, key) as (told, first):
+            if first:
+                told.ledger.entry(told.incident, EntryKind.NOTE, text)
+                told.ledger.say(told.incident, text)
+
+    async def post(self, incident_ref: str, text: str, *, key: str) -> None:
+        """Say it in the thread."""
+        async with self._once(incident_ref, key) as (told, first):
+            if first:
+                told.ledger.say(told.incident, text)
+
+    async def page(self, incident_ref: str, reason: str, *, key: str) -> None:
+        """Wake somebody, once more where that was done before."""
+        async with self._once(incident_ref, key) as (told, first):
+            if not first:
+                return
+            incident, ledger = told.incident, told.ledger
+            if not incident.status.is_open:
+                raise ConflictError(f"{incident.ref} is {incident.status}: nobody is paged for it")
+            if incident.paged_at is None:
+                self._escalation.page_now(incident, ledger, reason)
+            else:
+                ledger.entry(incident, EntryKind.PAGED, f"Paged again: {reason}"[:500])
+                ledger.page(incident, reason)
+
+    async def set_priority(self, incident_ref: str, priority: Priority, reason: str, *, key: str) -> Priority:
+        """Set the priority and return the one before; raising it pages and plans as triage does."""
+        async with self._once(incident_ref, key) as (told, first):
+            incident, before = told.incident, told.incident.priority
+            if not first:
+                return before
+            if incident.priority_set_by is not None:
+                raise ConflictError(f"{incident.ref}: its priority was set by {incident.priority_set_by}")
+            if not incident.status.is_open:
+                raise ConflictError(f"{incident.ref} is {incident.status}: its priority stays")
+            if priority is before:
+                return before
+            raised = priority.rank < before.rank
+            incident.priority, incident.priority_rule, incident.priority_reason = priority, RULE, reason
+            text = f"Priority {'raised' if raised else 'lowered'} from {before} to {priority} ({reason})"
+            told.ledger.entry(incident, EntryKind.PRIORITY, text[:1000], detail={"rule": RULE, "priority": priority})
+            told.ledger.say(incident, text)
+            if raised:
+                self._escalation.opened(incident, told.ledger)
+                told.ledger.plan(incident)
+            return before
+
+    @asynccontextmanager
+    async def _once(self, incident_ref: str, key: str) -> AsyncIterator[tuple[Telling, bool]]:
+        """Open a transaction on the incident, and tell whether this key has not been through before."""
+        async with telling(self._store, self._lanes, self._clock, parse_ref(incident_ref)) as told:
+            yield told, await told.tx.controls.first_time(f"told/{key}", told.ledger.now)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hdr_responder.adapters.json_http import JsonHttp
-from hdr_responder.domain.ports.metrics import Sample
+from hdr_responder.domain.ports.metrics import Sample, Series
 from hdr_responder.errors import AdapterError, PermanentError
 
 
@@ -35,6 +35,20 @@ class Prometheus:
             return _samples(data["resultType"], data["result"])
         except (KeyError, IndexError, TypeError, ValueError) as e:
             raise AdapterError(f"{self._http.where} answered a query with an unknown form") from e
+
+    async def query_range(self, promql: str, start: datetime, end: datetime, step: timedelta) -> list[Series]:
+        """Return the course of ``promql`` from ``start`` to ``end``, a point every ``step``."""
+        asked = [("query", promql), ("start", start.isoformat()), ("end", end.isoformat())]
+        answer = await self._http.get("api/v1/query_range", [*asked, ("step", f"{step.total_seconds():g}")])
+        try:
+            return [_course(series) for series in answer["data"]["result"]]
+        except (KeyError, IndexError, TypeError, ValueError) as e:
+            raise AdapterError(f"{self._http.where} answered a query with an unknown form") from e
+
+
+def _course(series: Any) -> Series:
+    points = ((datetime.fromtimestamp(at, UTC), float(value)) for at, value in series.get("values") or ())
+    return Series(labels=dict(series["metric"]), points=tuple(points))
 
 
 def _samples(kind: str, result: Any) -> list[Sample]:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from hdr_responder.adapters.alertmanager import Alertmanager
+from hdr_responder.adapters.graphs import GraphPainter
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.adapters.postgres_target import PostgresTarget
 from hdr_responder.adapters.prometheus import Prometheus
@@ -81,7 +82,12 @@ def build_outside(settings: Settings, *, store: Store, people: People | None, cl
     prometheus = Prometheus(url.get_secret_value()) if url else None
     alertmanagers = _alertmanagers(settings, clock)
     systems = Systems(
-        kubernetes=clusters, postgres=databases, metrics=prometheus, alerts=StoredAlerts(store), people=people
+        kubernetes=clusters,
+        postgres=databases,
+        metrics=prometheus,
+        graphs=GraphPainter(),
+        alerts=StoredAlerts(store),
+        people=people,
     )
     default = alertmanagers.get("")
     return Outside(

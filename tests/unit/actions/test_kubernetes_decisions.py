@@ -245,7 +245,9 @@ def test_label_requirements(operator: str, values: tuple[str, ...], labels: dict
 def test_an_actions_example_uses_it(action: Any) -> None:
     example = YAML(typ="safe").load(StringIO(action.example))
     assert example["action"] == action.name
-    params = action.parameters.model_validate({**example["with"], "workload": NEURAL_HDR})
+    where = {"workload": NEURAL_HDR, "cluster": "eu-1", "namespace": "video"}
+    known = {name: value for name, value in where.items() if name in action.parameters.model_fields}
+    params = action.parameters.model_validate({**example["with"], **known})
     assert all(right.scope == "eu-1" and right.namespace == "video" for right in action.permissions(params))
 
 

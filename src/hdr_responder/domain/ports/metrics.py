@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 
@@ -16,6 +16,14 @@ class Sample:
     value: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One series over time; values may be NaN or infinite."""
+
+    labels: Mapping[str, str]
+    points: tuple[tuple[datetime, float], ...]
+
+
 class MetricsSource(Protocol):
     """Answers PromQL."""
 
@@ -25,4 +33,8 @@ class MetricsSource(Protocol):
         Raises UnavailableError when there is no answer in time, ForbiddenError when we may not ask, PermanentError when
         the query is wrong or gives no instant vector.
         """
+        ...
+
+    async def query_range(self, promql: str, start: datetime, end: datetime, step: timedelta) -> list[Series]:
+        """Return the course of ``promql`` from ``start`` to ``end``, a point every ``step``; raises as `query` does."""
         ...

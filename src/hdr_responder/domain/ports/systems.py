@@ -10,6 +10,7 @@ from hdr_responder.errors import NotFoundError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hdr_responder.domain.ports.graphs import Painter
     from hdr_responder.domain.ports.kubernetes import KubernetesCluster
     from hdr_responder.domain.ports.metrics import MetricsSource
     from hdr_responder.domain.ports.postgres import PostgresServer
@@ -60,6 +61,7 @@ class Systems:
     kubernetes: Mapping[str, KubernetesCluster] = field(default_factory=dict)
     postgres: Mapping[str, PostgresServer] = field(default_factory=dict)
     metrics: MetricsSource | None = None
+    graphs: Painter | None = None
     alerts: AlertState | None = None
     people: People | None = None
 

@@ -1,75 +1,16 @@
-"""Measuring success with PromQL: values enter a query as quoted strings, and no answer is no evidence.
-
-A label of an alert is text that anyone who can raise an alert may choose. Spliced into a query it could replace the
-whole question by one whose answer is always good; so a placeholder is bound where PromQL expects a string, and one
-inside a string, where quoting would end that string, is refused. After ``=~`` the value is a regular expression, as
-everywhere in PromQL.
-"""
+"""Measuring success with PromQL: no answer is no evidence."""
 
 from __future__ import annotations
 
-import json
 import math
-import re
-from collections.abc import Mapping
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from hdr_responder.actions.contract import AnyCheck, Check, Parameters, StepContext, Verdict
+from hdr_responder.actions.prometheus.promql import bind, shown
 from hdr_responder.domain.ports.metrics import Sample
-from hdr_responder.errors import InvalidInputError, NotFoundError, TemporaryError
-
-_TOKEN = re.compile(
-    r"""
-    (?P<string> "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' | `[^`]*` )
-    | (?P<comment> \#[^\n]* )
-    | \$(?P<name> [A-Za-z_][A-Za-z0-9_]* )
-    | (?P<stray> ["'`$] )
-    """,
-    re.VERBOSE,
-)
-_INSIDE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
-_SHOWN_SERIES = 3
-
-
-class QueryError(InvalidInputError, ValueError):
-    """A query's placeholders are wrong; the message says which and how to write them."""
-
-
-def bind(query: str, args: Mapping[str, str]) -> str:
-    """Return ``query`` with each ``$name`` replaced by ``args[name]`` as a quoted PromQL string.
-
-    Raises QueryError for an unknown name, an unused argument, a placeholder inside a string, and an unfinished string.
-    """
-    used: set[str] = set()
-
-    def replaced(token: re.Match[str]) -> str:
-        if token["string"]:
-            _refuse_inside(token["string"], args)
-        if token["stray"]:
-            raise QueryError(f"{token['stray']} at {token.start()} begins no string and no name", field="query")
-        name = token["name"]
-        if name is None:
-            return token[0]
-        if name not in args:
-            raise QueryError(f"${name} has no value in args", field="query")
-        used.add(name)
-        return json.dumps(args[name], ensure_ascii=False)
-
-    bound = _TOKEN.sub(replaced, query)
-    unused = sorted(set(args) - used)
-    if unused:
-        raise QueryError(f"the query does not use ${unused[0]}", field=f"args.{unused[0]}")
-    return bound
-
-
-def _refuse_inside(string: str, args: Mapping[str, str]) -> None:
-    for name in _INSIDE.findall(string):
-        if name in args:
-            raise QueryError(
-                f"${name} is inside a string; it brings its own quotes: write label=${name}", field="query"
-            )
+from hdr_responder.errors import NotFoundError, TemporaryError
 
 
 class PrometheusParameters(Parameters):
@@ -142,21 +83,10 @@ def _verdict(params: PrometheusParameters, samples: list[Sample]) -> Verdict:
     unknown = [sample for sample in samples if math.isnan(sample.value)]
     broken = [sample for sample in samples if not math.isnan(sample.value) and not params.keeps(sample.value)]
     if broken:
-        return Verdict(holds=False, detail=f"not {params.bound}: {_shown(broken)}")
+        return Verdict(holds=False, detail=f"not {params.bound}: {shown(broken)}")
     if unknown:
-        return Verdict(holds=None, detail=f"not a number: {_shown(unknown)}")
-    return Verdict(holds=True, detail=f"{params.bound}: {_shown(samples)}")
-
-
-def _shown(samples: list[Sample]) -> str:
-    shown = ", ".join(_series(sample) for sample in samples[:_SHOWN_SERIES])
-    more = len(samples) - _SHOWN_SERIES
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _series(sample: Sample) -> str:
-    labels = ",".join(f"{name}={json.dumps(value)}" for name, value in sorted(sample.labels.items()))
-    return f"{sample.value:g}" + (f" {{{labels}}}" if labels else "")
+        return Verdict(holds=None, detail=f"not a number: {shown(unknown)}")
+    return Verdict(holds=True, detail=f"{params.bound}: {shown(samples)}")
 
 
 PROMETHEUS_CHECKS: tuple[AnyCheck, ...] = (PrometheusCheck(),)

@@ -10,12 +10,13 @@ from hdr_responder.actions.incident import INCIDENT_ACTIONS
 from hdr_responder.actions.kubernetes import KUBERNETES_ACTIONS, KUBERNETES_CHECKS
 from hdr_responder.actions.postgres import POSTGRES_ACTIONS, POSTGRES_CHECKS
 from hdr_responder.actions.prometheus import PROMETHEUS_ACTIONS, PROMETHEUS_CHECKS
+from hdr_responder.actions.web import WEB_ACTIONS
 
 
 @cache
 def registry() -> Registry:
     """Return the one registry; raises ValueError when two entries share a name."""
     return Registry(
-        actions=(*KUBERNETES_ACTIONS, *POSTGRES_ACTIONS, *INCIDENT_ACTIONS, *PROMETHEUS_ACTIONS),
+        actions=(*KUBERNETES_ACTIONS, *POSTGRES_ACTIONS, *INCIDENT_ACTIONS, *PROMETHEUS_ACTIONS, *WEB_ACTIONS),
         checks=(*KUBERNETES_CHECKS, *POSTGRES_CHECKS, *PROMETHEUS_CHECKS, *ALERT_CHECKS),
     )

@@ -7,13 +7,17 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from hdr_responder.adapters.alertmanager import Alertmanager
+from hdr_responder.adapters.certificates import ConfiguredTlsServer
 from hdr_responder.adapters.graphs import GraphPainter
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.adapters.postgres_target import PostgresTarget
 from hdr_responder.adapters.prometheus import Prometheus
+from hdr_responder.adapters.web import ConfiguredWebService
 from hdr_responder.domain.clock import Clock
+from hdr_responder.domain.ports.certificates import TlsServer
 from hdr_responder.domain.ports.store import Store
 from hdr_responder.domain.ports.systems import People, Systems
+from hdr_responder.domain.ports.web import WebService
 from hdr_responder.engine.presence import PresenceDesk
 from hdr_responder.settings import Settings
 
@@ -86,6 +90,8 @@ def build_outside(settings: Settings, *, store: Store, people: People | None, cl
         postgres=databases,
         metrics=prometheus,
         graphs=GraphPainter(),
+        web=_web(settings),
+        tls=_tls(settings),
         alerts=StoredAlerts(store),
         people=people,
     )
@@ -98,6 +104,23 @@ def build_outside(settings: Settings, *, store: Store, people: People | None, cl
         databases=databases,
         prometheus=prometheus,
     )
+
+
+def _web(settings: Settings) -> dict[str, WebService]:
+    return {
+        name: ConfiguredWebService(
+            name, target.url.get_secret_value(), target.token.get_secret_value() if target.token else None
+        )
+        for name, target in settings.targets.http.items()
+    }
+
+
+def _tls(settings: Settings) -> dict[str, TlsServer]:
+    found: dict[str, TlsServer] = {}
+    for name, target in settings.targets.tls.items():
+        host, _, port = target.address.rpartition(":")
+        found[name] = ConfiguredTlsServer(host.strip("[]"), int(port), server_name=target.server_name)
+    return found
 
 
 def _alertmanagers(settings: Settings, clock: Clock) -> dict[str, Alertmanager]:

@@ -104,6 +104,13 @@ def _token_list(value: object) -> object:
     return [{**(owner if isinstance(owner, Mapping) else {"name": owner}), "token": t} for t, owner in value.items()]
 
 
+def _host_and_port(text: str) -> str:
+    host, separator, port = text.rpartition(":")
+    if not separator or not host or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("must be of the form host:port")
+    return text
+
+
 Secret = Annotated[SecretStr, AfterValidator(_one_word)]
 BasicCredential = Annotated[SecretStr, AfterValidator(_basic)]
 PostgresUrl = Annotated[SecretStr, _address("postgresql", "postgres")]
@@ -314,6 +321,24 @@ class KubernetesTargetSettings(Section):
     """Context within the kubeconfig; absent: its current one."""
 
 
+class HttpTargetSettings(Section):
+    """A web service that actions may ask."""
+
+    url: Annotated[SecretStr, _address("http", "https")]
+    """Its base address; requests stay below it."""
+    token: Secret | None = None
+    """Bearer token that is sent to it."""
+
+
+class TlsTargetSettings(Section):
+    """A server whose certificate is watched."""
+
+    address: Annotated[str, AfterValidator(_host_and_port)]
+    """Where it is: host:port."""
+    server_name: str | None = None
+    """Name to ask for, where it is not the host."""
+
+
 class TargetSettings(Section):
     """What actions may act on; what is not named here is never changed."""
 
@@ -321,6 +346,10 @@ class TargetSettings(Section):
     """Databases by name."""
     kubernetes: dict[str, KubernetesTargetSettings] = Field(default_factory=dict)
     """Clusters by the value of the alerts' cluster label."""
+    http: dict[str, HttpTargetSettings] = Field(default_factory=dict)
+    """Web services by name."""
+    tls: dict[str, TlsTargetSettings] = Field(default_factory=dict)
+    """Servers with certificates by name."""
 
     def postgres_url(self, name: str) -> str:
         """Return the address of a target database.

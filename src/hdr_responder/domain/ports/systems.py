@@ -10,10 +10,12 @@ from hdr_responder.errors import NotFoundError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hdr_responder.domain.ports.certificates import TlsServer
     from hdr_responder.domain.ports.graphs import Painter
     from hdr_responder.domain.ports.kubernetes import KubernetesCluster
     from hdr_responder.domain.ports.metrics import MetricsSource
     from hdr_responder.domain.ports.postgres import PostgresServer
+    from hdr_responder.domain.ports.web import WebService
     from hdr_responder.domain.priorities import Priority
 
 S = TypeVar("S")
@@ -60,6 +62,8 @@ class Systems:
 
     kubernetes: Mapping[str, KubernetesCluster] = field(default_factory=dict)
     postgres: Mapping[str, PostgresServer] = field(default_factory=dict)
+    web: Mapping[str, WebService] = field(default_factory=dict)
+    tls: Mapping[str, TlsServer] = field(default_factory=dict)
     metrics: MetricsSource | None = None
     graphs: Painter | None = None
     alerts: AlertState | None = None
@@ -75,6 +79,14 @@ class Systems:
     def database(self, name: str) -> PostgresServer:
         """Return the target database ``name``; raises NotFoundError when ``targets.postgres`` has none of that name."""
         return _named(self.postgres, name, "targets.postgres")
+
+    def web_service(self, name: str) -> WebService:
+        """Return the web service ``name``; raises NotFoundError when ``targets.http`` has none of that name."""
+        return _named(self.web, name, "targets.http")
+
+    def tls_server(self, name: str) -> TlsServer:
+        """Return the server ``name``; raises NotFoundError when ``targets.tls`` has none of that name."""
+        return _named(self.tls, name, "targets.tls")
 
 
 def _named(systems: Mapping[str, S], name: str, section: str) -> S:

@@ -24,6 +24,7 @@ from hdr_responder.domain.alerts import AlertStatus, Occurrence, Presence
 from hdr_responder.domain.guards import GuardFacts, PauseState, TargetHistory, TrackRecord
 from hdr_responder.domain.incidents import Incident, IncidentStatus
 from hdr_responder.domain.priorities import Priority
+from hdr_responder.domain.reach import Reach
 from hdr_responder.domain.runs import Mode, Plan, Run, RunStatus
 from hdr_responder.domain.survey import Survey
 from hdr_responder.engine import guards
@@ -128,6 +129,7 @@ def _question(plan: Plan, incident: Incident, model: Playbook) -> guards.Questio
         survey=Survey(presence=Presence.FIRING),
         calendar=EMPTY,
         environment="staging",
+        reach=Reach(namespaces=frozenset({"hdr-empire"})),
     )
 
 

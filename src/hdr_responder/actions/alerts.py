@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from hdr_responder.actions.contract import AnyCheck, Check, Parameters, StepContext, Verdict
+from hdr_responder.actions.contract import AnyCheck, Check, Parameters, Permission, StepContext, Verdict
 from hdr_responder.errors import AdapterError
 
 
@@ -27,6 +27,11 @@ class AlertCheck(Check[AlertParameters]):
     example = "alert: resolved"
     parameters = AlertParameters
     is_health_probe = False
+
+    def permissions(self, params: AlertParameters) -> tuple[Permission, ...]:
+        """Return none: it reads our own records."""
+        del params
+        return ()
 
     async def evaluate(self, ctx: StepContext, params: AlertParameters) -> Verdict:
         """Hold when no alert fires any more, else be inconclusive."""

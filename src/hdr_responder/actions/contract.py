@@ -163,7 +163,12 @@ class Action(ABC, Generic[P, R]):
 
     @abstractmethod
     def permissions(self, params: P) -> tuple[Permission, ...]:
-        """Return the rights that the step needs; empty when none."""
+        """Return the rights that the step needs; empty when none.
+
+        Asked beforehand too, when parameters that an earlier step, a label or a person gives are absent: it reads no
+        others than it must, as a rule those that say where it acts. Where it must, the AttributeError is told as
+        "not known"; rights are never left out for want of a parameter.
+        """
 
 
 class Read(Action[P, R]):
@@ -286,6 +291,13 @@ class Check(ABC, Generic[P]):
     is_health_probe: ClassVar[bool] = True
     """Whether it tells the health of a system by itself, without an incident or a change that it is about."""
     parameters: type[P]
+
+    def permissions(self, params: P) -> tuple[Permission, ...]:
+        """Return the rights that looking needs; empty when none. See `Action.permissions`.
+
+        Raises NotImplementedError where a check does not say, which is told wherever rights are listed.
+        """
+        raise NotImplementedError(f"{self.name} does not say which rights it needs")
 
     @abstractmethod
     async def evaluate(self, ctx: StepContext, params: P) -> Verdict:

@@ -333,6 +333,10 @@ postgres.unblocked:
     parameters = UnblockedParameters
     is_health_probe = False
 
+    def permissions(self, params: UnblockedParameters) -> tuple[Permission, ...]:
+        """Return the right to see the sessions of other roles."""
+        return (_role(params.target, READ_ROLE),)
+
     async def evaluate(self, ctx: StepContext, params: UnblockedParameters) -> Verdict:
         """Without sessions, without an answer, and after a restart of the server there is no evidence."""
         if not params.sessions:

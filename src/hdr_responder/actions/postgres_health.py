@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from hdr_responder.actions.contract import Check, Parameters, StepContext, Verdict
+from hdr_responder.actions.contract import Check, Parameters, Permission, StepContext, Verdict
 from hdr_responder.errors import TemporaryError, UnavailableError
 
 
@@ -30,6 +30,11 @@ class Reachable(Check[ReachableParameters]):
 postgres.reachable: hdr_empire
 """
     parameters = ReachableParameters
+
+    def permissions(self, params: ReachableParameters) -> tuple[Permission, ...]:
+        """Return none: logging in is enough."""
+        del params
+        return ()
 
     async def evaluate(self, ctx: StepContext, params: ReachableParameters) -> Verdict:
         """Log in once and ask; a refused password is an error, since it says nothing of the server's health."""

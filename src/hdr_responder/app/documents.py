@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hdr_responder.actions.registry import registry
+from hdr_responder.documents.boundaries import TargetNames
 from hdr_responder.documents.catalogue import Documents, load
 from hdr_responder.errors import ConfigError
 from hdr_responder.settings import Settings
@@ -13,7 +14,14 @@ def load_documents(settings: Settings) -> Documents:
     problems = unknown_effects(settings)
     if problems:
         raise ConfigError("\n".join(problems))
-    return load(settings.config.dir, settings.playbooks.dir, registry())
+    return load(settings.config.dir, settings.playbooks.dir, registry(), target_names(settings))
+
+
+def target_names(settings: Settings) -> TargetNames:
+    """Return the databases and Redis servers that the settings name."""
+    return TargetNames(
+        databases=frozenset(settings.targets.postgres), caches=frozenset(getattr(settings.targets, "redis", ()))
+    )
 
 
 def unknown_effects(settings: Settings) -> list[str]:

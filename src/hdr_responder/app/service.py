@@ -127,7 +127,7 @@ async def running_service(
         helping = Helping(store=store, escalation=escalation, lanes=people.lanes, clock=clock)
         if settings.targets.kubernetes:
             await asyncio.to_thread(KubernetesAdapter.load_library)
-        outside = build_outside(settings, store=store, people=helping, clock=clock)
+        outside = build_outside(settings, reach=documents.services.reach, store=store, people=helping, clock=clock)
         stack.push_async_callback(outside.close)
         parts = Parts(
             settings=settings,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from hdr_responder.adapters.alertmanager import Alertmanager
 from hdr_responder.adapters.certificates import ConfiguredTlsServer
@@ -18,8 +19,39 @@ from hdr_responder.domain.ports.certificates import TlsServer
 from hdr_responder.domain.ports.store import Store
 from hdr_responder.domain.ports.systems import People, Systems
 from hdr_responder.domain.ports.web import WebService
+from hdr_responder.domain.reach import Place, PlaceKind, Reach, not_listed
 from hdr_responder.engine.presence import PresenceDesk
+from hdr_responder.errors import ForbiddenError
 from hdr_responder.settings import Settings
+
+S = TypeVar("S")
+
+
+class Listed(Mapping[str, S]):
+    """Systems by name, of which only those that a service of the catalogue lists are given out.
+
+    All that the settings name are in it, so that one that is configured but not listed raises ForbiddenError saying so.
+    """
+
+    def __init__(self, systems: Mapping[str, S], kind: PlaceKind, reach: Reach) -> None:
+        self._systems = systems
+        self._kind = kind
+        self._reach = reach
+
+    def __getitem__(self, name: str) -> S:
+        place = Place(kind=self._kind, name=name)
+        if name in self._systems and not self._reach.has(place):
+            raise ForbiddenError(not_listed(place))
+        return self._systems[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._systems
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._systems)
+
+    def __len__(self) -> int:
+        return len(self._systems)
 
 
 class ConfiguredDatabases(Mapping[str, PostgresTarget]):
@@ -72,16 +104,20 @@ class Outside:
         await asyncio.gather(*(close() for close in closers), return_exceptions=True)
 
 
-def build_outside(settings: Settings, *, store: Store, people: People | None, clock: Clock) -> Outside:
-    """Build everything; nothing is connected before it is needed."""
+def build_outside(settings: Settings, *, reach: Reach, store: Store, people: People | None, clock: Clock) -> Outside:
+    """Build everything; nothing is connected before it is needed, and nothing beyond ``reach`` ever is."""
     shared = settings.kubernetes
     clusters = {
         name: KubernetesAdapter.connect(
-            name, target.kubeconfig or shared.kubeconfig, target.context, shared.timeout.total_seconds()
+            name,
+            target.kubeconfig or shared.kubeconfig,
+            target.context,
+            shared.timeout.total_seconds(),
+            namespaces=reach.namespaces,
         )
         for name, target in settings.targets.kubernetes.items()
     }
-    databases = ConfiguredDatabases(settings)
+    databases = Listed(ConfiguredDatabases(settings), "database", reach)
     url = settings.prometheus.url
     prometheus = Prometheus(url.get_secret_value()) if url else None
     alertmanagers = _alertmanagers(settings, clock)

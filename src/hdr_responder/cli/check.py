@@ -108,7 +108,7 @@ def overlaid(environ: Mapping[str, str], config: Path | None, playbooks: Path | 
 def examine(environ: Mapping[str, str]) -> Outcome:
     """Check settings and documents; wrong settings do not keep the documents from being checked."""
     from hdr_responder.actions.registry import registry
-    from hdr_responder.app.documents import unknown_effects
+    from hdr_responder.app.documents import target_names, unknown_effects
     from hdr_responder.documents.catalogue import load
     from hdr_responder.documents.problems import DocumentError
     from hdr_responder.settings import load_settings
@@ -125,7 +125,7 @@ def examine(environ: Mapping[str, str]) -> Outcome:
     problems = [_placed(line) for line in lines]
     folders = (settings.config.dir, settings.playbooks.dir) if settings else _folders(environ)
     try:
-        documents = load(*folders, registry())
+        documents = load(*folders, registry(), target_names(settings) if settings else None)
     except DocumentError as error:
         lines += [str(problem) for problem in error.problems]
         problems += [ProblemView.model_validate(problem.to_json()) for problem in error.problems]

@@ -43,17 +43,21 @@ def doctor(
         timedelta | None,
         typer.Option(parser=period, metavar="DURATION", show_default="30s", help="How long to wait for test messages."),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 on warnings too, such as rights that no playbook needs.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Prove every configured connection: databases, Redis, Alertmanager, Prometheus, clusters with rights, lanes.
+    """Prove every configured connection and our rights there: databases, Redis, Alertmanager, clusters, lanes.
 
-    Exits 3 when something cannot be reached, 1 when something is misconfigured.
+    Exits 3 when something cannot be reached, 1 when something is misconfigured or a right is missing. Rights beyond
+    those that the playbooks need are warnings, which --strict takes for misconfigurations.
     """
     from hdr_responder.cli.examination import examine
 
     wait_for = (wait or TEST_WAIT) if send_test else None
     findings = asyncio.run(examine(prepare(), test_for=wait_for))
-    code = _code(findings)
+    code = _code(findings, strict=strict)
     if as_json:
         print_json(DoctorView(ok=code is ExitCode.DONE, findings=tuple(findings)))
     else:
@@ -68,8 +72,9 @@ def _print(findings: Sequence[Finding]) -> None:
         say(f"{finding.status.ljust(statuses)}  {finding.what.ljust(width)}  {' '.join(finding.detail.split())}")
 
 
-def _code(findings: Sequence[Finding]) -> ExitCode:
-    failed = [f for f in findings if f.status is Status.FAILED]
+def _code(findings: Sequence[Finding], *, strict: bool) -> ExitCode:
+    bad = {Status.FAILED, Status.WARNING} if strict else {Status.FAILED}
+    failed = [f for f in findings if f.status in bad]
     if any(f.unreachable for f in failed):
         return ExitCode.UNREACHABLE
     return ExitCode.BAD if failed else ExitCode.DONE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from hdr_responder.errors import HdrError, TemporaryError
 from hdr_responder.telemetry import redact
 
+SHOWN = 8
 PATIENCE_SECONDS = 30.0
 """How long one connection is waited for; the adapters' own limits are shorter."""
 
@@ -19,6 +20,8 @@ class Status(StrEnum):
     """How it stands."""
 
     OK = "ok"
+    WARNING = "warning"
+    """It works, and something about it is a danger."""
     FAILED = "failed"
     NOT_CONFIGURED = "not configured"
 
@@ -46,6 +49,27 @@ def failed(what: str, error: Exception, advice: str = "") -> Finding:
     told = f"{detail} ({advice})" if advice else detail
     unreachable = isinstance(error, TemporaryError | TimeoutError)
     return Finding(what=what, status=Status.FAILED, detail=told, unreachable=unreachable)
+
+
+def warned(what: str, detail: str) -> Finding:
+    """Return that something is a danger though all works."""
+    return Finding(what=what, status=Status.WARNING, detail=redact(detail))
+
+
+async def weigh(what: str, question: Awaitable[Sequence[str]], fine: str, danger: str) -> Finding:
+    """Return what became of a question for dangers: ``fine`` when there are none, else ``danger`` with each of them."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            found = await question
+    except (HdrError, TimeoutError) as error:
+        return failed(what, error)
+    return warned(what, f"{danger}: {some(found)}") if found else Finding(what=what, status=Status.OK, detail=fine)
+
+
+def some(items: Sequence[str]) -> str:
+    """Return the first of many in one line, and how many more there are."""
+    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return "; ".join(items[:SHOWN]) + more
 
 
 async def ask(what: str, question: Awaitable[str], advice: str = "") -> Finding:

@@ -78,7 +78,8 @@ def plan(
         note(f"{alert}: {bad.field}: {bad.problem}; this alert is left out")
     if rehearsal.others:
         note(f"The plan is for the first incident; {rehearsal.others} more would get one of their own.")
-    asked = rehearse_on_servers(settings, compiled, rehearsal.plan, rehearsal.incident) if server_dry_run else None
+    reach = documents.services.reach
+    asked = rehearse_on_servers(settings, reach, compiled, rehearsal) if server_dry_run else None
     dry_run = asyncio.run(asked) if asked is not None else None
     if as_json:
         print_json(plan_view(rehearsal, dry_run))

@@ -64,6 +64,7 @@ def rehearse(setting: Setting, playbook: CompiledPlaybook, body: bytes) -> Rehea
         planner=planner,
         calendar=setting.documents.calendar,
         allowances=setting.settings.automation.budgets.allowances,
+        reach=setting.documents.services.reach,
         at=setting.at,
     )
     return Rehearsal(

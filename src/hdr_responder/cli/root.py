@@ -17,6 +17,7 @@ from hdr_responder.cli import (
     incidents,
     plan,
     postmortem,
+    rbac,
     report,
     runs,
     schema,
@@ -31,7 +32,7 @@ from hdr_responder.cli.parameters import group
 NAME = "hdr-responder"
 
 app = group("Answers alerts the way a careful senior on-call engineer would.")
-for module in (service, check, plan, simulate, test_playbooks, schema, doctor, controls, postmortem, report):
+for module in (service, check, plan, simulate, test_playbooks, schema, rbac, doctor, controls, postmortem, report):
     module.register(app)
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(runs.app, name="runs")

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from hdr_responder.actions.contract import AnyMutation, Evidence, Fence, Parameters, Permission, StepContext
 from hdr_responder.app.systems import Outside, build_outside
 from hdr_responder.cli.examination import NoStore
-from hdr_responder.cli.rehearsal import values_of
+from hdr_responder.cli.held_rights import missing_in_database
+from hdr_responder.cli.rehearsal import Rehearsal, values_of
 from hdr_responder.documents.compiled import CompiledStep
 from hdr_responder.documents.playbooks import CompiledPlaybook
 from hdr_responder.domain.clock import SystemClock
 from hdr_responder.domain.incidents import Incident
+from hdr_responder.domain.reach import Reach
 from hdr_responder.domain.runs import Plan, PlannedStep
 from hdr_responder.errors import HdrError, PermanentError
 from hdr_responder.records.views import View
@@ -44,10 +46,11 @@ class _Change:
 
 
 async def rehearse_on_servers(
-    settings: Settings, playbook: CompiledPlaybook, plan: Plan, incident: Incident
+    settings: Settings, reach: Reach, playbook: CompiledPlaybook, rehearsal: Rehearsal
 ) -> tuple[DryRunView, ...]:
     """Rehearse every step that changes something, one after the other, each as if the others had not been done."""
-    outside = build_outside(settings, store=NoStore(), people=None, clock=SystemClock())
+    plan, incident = rehearsal.plan, rehearsal.incident
+    outside = build_outside(settings, reach=reach, store=NoStore(), people=None, clock=SystemClock())
     try:
         return tuple([await _rehearsed(outside, found, incident) for found in _changes(playbook, plan)])
     finally:
@@ -90,11 +93,14 @@ async def _rehearsed(outside: Outside, found: _Change | PlannedStep, incident: I
 
 
 async def _may(outside: Outside, right: Permission) -> bool:
-    if right.system == "kubernetes":
-        return await outside.systems.cluster(right.scope).may(right)
-    if right.scope not in outside.databases:
-        outside.systems.database(right.scope)
-    return not await outside.databases[right.scope].missing_roles([right.verb])
+    match right.system:
+        case "kubernetes":
+            return await outside.systems.cluster(right.scope).may(right)
+        case "postgres":
+            outside.systems.database(right.scope)
+            return not await missing_in_database(outside.databases[right.scope], [right])
+        case _:
+            return True  # nobody can be asked beforehand: the rehearsal itself tells
 
 
 def _context(outside: Outside, planned: PlannedStep, incident: Incident) -> StepContext:

@@ -114,11 +114,12 @@ def _asked(path: Path, folder: Path) -> _Asked:
 def _run(asked: _Asked, settings: Settings) -> Iterator[tuple[Source, str, list[PlaybookTestView]]]:
     """Yield each playbook below the path with its tests, in the order of the files."""
     from hdr_responder.actions.registry import registry
+    from hdr_responder.app.documents import target_names
     from hdr_responder.documents.catalogue import load
     from hdr_responder.engine.simulation.trials import Trial
 
     known = registry()
-    documents = load(settings.config.dir, asked.folder, known)
+    documents = load(settings.config.dir, asked.folder, known, target_names(settings))
     trial = Trial(settings=settings, documents=documents, registry=known)
     for source in _sources(asked.path):
         playbook = documents.playbook(str(source.value(("metadata", "name"))))

@@ -12,6 +12,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from hdr_responder.actions.contract import Registry
+from hdr_responder.documents.boundaries import TargetNames
 from hdr_responder.documents.calendar import EMPTY, Calendar
 from hdr_responder.documents.compiling import Library, compile_playbook
 from hdr_responder.documents.cross_checks import Loaded, LoadedPlaybook, cross_findings
@@ -55,10 +56,11 @@ class Documents:
         return found
 
 
-def load(config_dir: Path, playbooks_dir: Path, registry: Registry) -> Documents:
+def load(config_dir: Path, playbooks_dir: Path, registry: Registry, targets: TargetNames | None = None) -> Documents:
     """Load the documents of one folder (calendar.yaml may be absent) and every playbook below another.
 
-    Playbooks are in the order of their files' paths. Raises DocumentError with every problem of every file.
+    Playbooks are in the order of their files' paths. With ``targets`` the services' databases and Redis servers are
+    compared with what the settings know. Raises DocumentError with every problem of every file.
     """
     loader = _Loader(registry)
     services = loader.single(config_dir / SERVICES, ServiceCatalogue)
@@ -67,7 +69,9 @@ def load(config_dir: Path, playbooks_dir: Path, registry: Registry) -> Documents
     has_calendar = (config_dir / CALENDAR).exists()
     calendar = loader.single(config_dir / CALENDAR, Calendar) if has_calendar else None
     playbooks = loader.playbooks(playbooks_dir)
-    loader.cross_check(Loaded(services=services, triage=triage, escalation=escalation, playbooks=playbooks))
+    loader.cross_check(
+        Loaded(services=services, triage=triage, escalation=escalation, playbooks=playbooks, targets=targets)
+    )
     loader.check_times(calendar, has_calendar=has_calendar, services=services, playbooks=playbooks)
     if loader.problems or services is None or triage is None or escalation is None:
         raise DocumentError(loader.problems)

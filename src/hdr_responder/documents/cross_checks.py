@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hdr_responder.documents.boundaries import TargetNames, unknown_targets, unlisted_places
 from hdr_responder.documents.escalation import EscalationPolicy
 from hdr_responder.documents.findings import Finding, unknown
 from hdr_responder.documents.matching import texts
@@ -40,6 +41,8 @@ class Loaded:
     triage: tuple[Source, Triage] | None
     escalation: tuple[Source, EscalationPolicy] | None
     playbooks: Sequence[LoadedPlaybook]
+    targets: TargetNames | None = None
+    """What the settings know; None where they are not at hand."""
 
 
 def cross_findings(loaded: Loaded) -> Iterator[Placed]:
@@ -49,6 +52,7 @@ def cross_findings(loaded: Loaded) -> Iterator[Placed]:
     yield from _never_chosen(loaded.playbooks)
     if loaded.services:
         yield from _unknown_services(loaded, loaded.services[1])
+        yield from _out_of_bounds(loaded, *loaded.services)
     if loaded.escalation:
         yield from _unknown_groups(loaded, loaded.escalation[1])
 
@@ -102,6 +106,14 @@ def _unknown_services(loaded: Loaded, services: ServiceCatalogue) -> Iterator[Pl
         if named is not None and services.by_name(named) is None:
             names = [service.name for service in services.services]
             yield playbook.source, unknown(("schedule", "service"), "service", named, names)
+
+
+def _out_of_bounds(loaded: Loaded, source: Source, services: ServiceCatalogue) -> Iterator[Placed]:
+    if loaded.targets:
+        yield from ((source, finding) for finding in unknown_targets(services, loaded.targets))
+    for playbook in loaded.playbooks:
+        if playbook.compiled:
+            yield from ((playbook.source, f) for f in unlisted_places(playbook.compiled, services.reach))
 
 
 def _unknown_groups(loaded: Loaded, escalation: EscalationPolicy) -> Iterator[Placed]:

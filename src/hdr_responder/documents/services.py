@@ -12,6 +12,7 @@ from hdr_responder.documents.findings import Finding, unknown
 from hdr_responder.documents.scope import ServiceValues
 from hdr_responder.documents.strict import Document, Name, Strict, Text, WorkloadText, workload_from
 from hdr_responder.domain.matchers import Labels, Matcher
+from hdr_responder.domain.reach import Reach
 from hdr_responder.domain.workloads import Workload
 
 Tier = Literal["core", "security", "data", "platform", "application", "observability"]
@@ -26,6 +27,11 @@ class Service(Strict):
     owner: Name
     """Group of the escalation document that answers for it."""
     namespace: Name
+    """Where it runs; namespaces that no service names are never touched."""
+    databases: tuple[Text, ...] = ()
+    """Its databases, by their names under ``targets.postgres``; one that no service lists is never touched."""
+    caches: tuple[Text, ...] = ()
+    """Its Redis servers, by their names under ``targets.redis``; one that no service lists is never touched."""
     workload: WorkloadText | None = None
     """What restarts, rollbacks and scaling act on; None when nothing of it may be acted on that way."""
     replicas: Annotated[StrictInt, Field(ge=0)] | None = None
@@ -42,6 +48,12 @@ class Service(Strict):
         if self.workload is None or not cluster:
             return None
         return workload_from(self.workload, cluster=cluster, namespace=self.namespace)
+
+    @property
+    def namespaces(self) -> frozenset[str]:
+        """Where it runs: its namespace, and that of its workload where it names another."""
+        workload = self.workload_in("any")
+        return frozenset({self.namespace, *({workload.namespace} if workload else ())})
 
     def values(self, cluster: str | None) -> ServiceValues:
         """Return what expressions read as ``service``."""
@@ -80,6 +92,15 @@ class ServiceCatalogue(Document):
         """Return the service of this name (not alias)."""
         service = self._known.get(name)
         return service if service is not None and service.name == name else None
+
+    @cached_property
+    def reach(self) -> Reach:
+        """What may be touched at all: the namespaces, databases and Redis servers of the services."""
+        return Reach(
+            namespaces=frozenset(name for s in self.services for name in s.namespaces),
+            databases=frozenset(name for s in self.services for name in s.databases),
+            caches=frozenset(name for s in self.services for name in s.caches),
+        )
 
     def below(self, name: str) -> tuple[Service, ...]:
         """Return all that a service depends on, directly or through others, the nearest first; without itself."""

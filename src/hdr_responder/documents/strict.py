@@ -37,7 +37,8 @@ Environment = Literal["development", "staging", "production"]
 Priorities = Annotated[tuple[Priority, ...], Field(min_length=1)]
 
 
-_WORKLOAD = r"^([a-z0-9][a-z0-9-]*/)?(deployment|statefulset|daemonset)/[a-z0-9][a-z0-9.-]*$"
+_NAMESPACE, _OBJECT = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
+_WORKLOAD = rf"^({_NAMESPACE}/)?(deployment|statefulset|daemonset)/{_OBJECT}$"
 WorkloadText = Annotated[str, Field(pattern=_WORKLOAD)]
 """A workload as documents write it: ``deployment/neural-hdr``, with its namespace in front where it differs."""
 

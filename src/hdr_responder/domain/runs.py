@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from hdr_responder.domain.reach import Place
 from hdr_responder.errors import ConflictError
 
 
@@ -165,6 +166,8 @@ class PlannedStep(BaseModel):
     when: str | None = None
     target: PlannedTarget | None = None
     permissions: tuple[str, ...] = ()
+    places: tuple[Place, ...] = ()
+    """Where it acts, as far as that is known beforehand."""
     undo: str = ""
     undoable: bool = False
     """Whether the change can be taken back at all."""

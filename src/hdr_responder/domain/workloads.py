@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 WorkloadKind = Literal["deployment", "statefulset", "daemonset"]
 
@@ -13,15 +13,16 @@ class Workload(BaseModel):
     """A workload of one cluster.
 
     ``cluster`` is the alert's ``cluster`` label, which settings map to one Kubernetes context; an unmapped cluster is
-    never changed.
+    never changed. Namespace and name are as Kubernetes spells them (DNS label and subdomain), so that none can mean
+    another place in a key or an address, whoever wrote it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     cluster: str
-    namespace: str
+    namespace: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
     kind: WorkloadKind
-    name: str
+    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.name}"

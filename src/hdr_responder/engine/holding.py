@@ -65,6 +65,10 @@ class Holding:
         if blind:
             why = f"{run.playbook} cannot look at what it would change: {blind[0]}"[:1000]
             self.escalation.escalate(told.incident, told.ledger, why)
+        protected = [v.reason for v in refused if v.guard == "protected"]
+        if protected:
+            why = f"{run.playbook} may not touch what it is for: {protected[0]}"[:1000]
+            self.escalation.escalate(told.incident, told.ledger, why)
         for verdict in refused:
             if verdict.guard == "breaker" and guards.waits_for_a_word(verdict):
                 why = f"{run.playbook} is not repeated by itself any more: {verdict.reason}"

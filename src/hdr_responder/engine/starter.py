@@ -187,6 +187,7 @@ class Starter:
             survey=survey,
             calendar=self._documents.calendar,
             environment=self._planner.environment,
+            reach=self._documents.services.reach,
             gate=approval_rule(run) if run.gate else None,
         )
         return [v for v in guards.ask(question) if not v.allowed]

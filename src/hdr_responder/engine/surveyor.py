@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Any, Protocol
+from typing import Protocol
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from hdr_responder.actions.contract import AnyMutation, Mutation, Parameters, Registry
+from hdr_responder.documents.partial import partial_parameters
 from hdr_responder.domain.alerts import Presence
 from hdr_responder.domain.incidents import Incident
 from hdr_responder.domain.ports.systems import Systems
@@ -103,11 +104,5 @@ def _known(action: AnyMutation, step: PlannedStep) -> Parameters:
     if not step.awaits:
         params: Parameters = action.parameters.model_validate(step.parameters)
         return params
-    values: dict[str, Any] = {}
-    for name, field in action.parameters.model_fields.items():
-        key = field.alias or name
-        if key in step.parameters and key not in step.awaits:
-            kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-            values[name] = TypeAdapter(kind).validate_python(step.parameters[key])
-    known: Parameters = action.parameters.model_construct(**values)
-    return known
+    known = {key: value for key, value in step.parameters.items() if key not in step.awaits}
+    return partial_parameters(action.parameters, known, step.awaits)

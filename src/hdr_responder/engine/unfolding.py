@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, JsonValue, TypeAdapter
+from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from hdr_responder.actions.contract import AnyMutation, Parameters, Undo
+from hdr_responder.actions.places import places_of
 from hdr_responder.documents.compiled import (
     ITEM,
     AnyStep,
@@ -23,6 +24,7 @@ from hdr_responder.documents.compiled import (
     Segment,
 )
 from hdr_responder.documents.params import to_json
+from hdr_responder.documents.partial import partial_parameters
 from hdr_responder.documents.playbooks import CompiledPlaybook
 from hdr_responder.documents.scope import ScopeValues
 from hdr_responder.domain.durations import format_duration
@@ -153,7 +155,7 @@ def _action(frame: _Frame, step: CompiledStep, index: int | None, item: object) 
     reading = frame.reading(item)
     known, awaits = _known_parameters(step, reading)
     params = None if awaits else step.parameters(reading)
-    partial = params or step.action.parameters.model_construct(**known)
+    partial = params or _partial(step, known, awaits)
     shown = params.model_dump(mode="json") if params is not None else _shown(known)
     return PlannedStep(
         id=frame.full(step, index),
@@ -165,6 +167,7 @@ def _action(frame: _Frame, step: CompiledStep, index: int | None, item: object) 
         when=_when(step),
         target=_target(step.mutation, partial) if step.mutation else None,
         permissions=_permissions(step, partial),
+        places=places_of(step.action, partial),
         undo=_undo(step),
         undo_after_seconds=step.model.for_.total_seconds() if step.model.for_ else None,
         undoable=step.mutation is not None and step.mutation.undoable is Undo.RESTORES,
@@ -192,6 +195,14 @@ def _known_parameters(step: CompiledStep, values: Mapping[str, object]) -> tuple
         except HdrError as error:
             raise PermanentError(f"{name}: {error}") from error
     return known, tuple(awaits)
+
+
+def _partial(step: CompiledStep, known: Mapping[str, Any], awaits: Sequence[str]) -> Parameters:
+    try:
+        return partial_parameters(step.action.parameters, known, awaits)
+    except ValidationError as error:
+        told = "; ".join(str(problem["msg"]) for problem in error.errors(include_input=False))
+        raise PermanentError(f"the parameters are refused: {told}") from error
 
 
 def _target(mutation: AnyMutation, params: Parameters) -> PlannedTarget:

@@ -110,6 +110,8 @@ class Cells:
 class CellParameters(Parameters):
     cell: str
     value: int = 2
+    namespace: str | None = None
+    """Where the cell is said to be."""
 
 
 class CellResult(Result):

@@ -8,6 +8,7 @@ from typing import Any
 
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.domain.ports.systems import Systems
+from tests.fakes.everywhere import EVERYWHERE
 from tests.integration.engine.alerts import alert, delivery
 from tests.integration.engine.cells import playbook
 from tests.integration.engine.conftest import OpenWorkshop
@@ -83,7 +84,7 @@ async def test_a_cluster_that_does_not_answer(open_with: OpenWorkshop, tmp_path:
         f"clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{free_port()}'}}}}]\n"
         "contexts: [{name: c, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {token: x}}]\n"
     )
-    cluster = KubernetesAdapter.connect("prod-eu", config, timeout=2.0)
+    cluster = KubernetesAdapter.connect("prod-eu", config, timeout=2.0, namespaces=EVERYWHERE)
     try:
         workshop = await open_with(systems=Systems(kubernetes={"prod-eu": cluster}))
         await fire(workshop, name="HdrServiceDown")
@@ -95,8 +96,15 @@ async def test_a_cluster_that_does_not_answer(open_with: OpenWorkshop, tmp_path:
 
 async def test_a_database_that_is_not_configured(open_with: OpenWorkshop) -> None:
     workshop = await open_with()
+    await fire(workshop, name="HdrPostgresBlocked", service="postgresql", database="hdr_empire")
+    await assert_told(workshop, "no targets.postgres.hdr_empire is configured")
+
+
+async def test_a_database_that_no_service_lists(open_with: OpenWorkshop) -> None:
+    """Whatever a label says, and whether or not it is configured."""
+    workshop = await open_with()
     await fire(workshop, name="HdrPostgresBlocked", service="postgresql", database="nowhere")
-    await assert_told(workshop, "no targets.postgres.nowhere is configured")
+    await assert_told(workshop, "database nowhere is not listed in config/services.yaml")
 
 
 async def test_an_action_that_this_version_does_not_know_any_more(open_cells: OpenWorkshop) -> None:

@@ -16,6 +16,7 @@ from hdr_responder.domain.survey import GitOpsOwner, HoldNote, Impact, TargetSur
 from hdr_responder.engine import guards
 from hdr_responder.errors import ForbiddenError, UnavailableError
 from hdr_responder.settings import Settings
+from tests.integration.engine.catalogues import listing
 from tests.integration.engine.cells import playbook
 from tests.integration.engine.conftest import OpenWorkshop
 from tests.integration.engine.workshop import NOW, Workshop
@@ -45,6 +46,10 @@ class Case:
     """Minutes that the run may wait for the cause's end before its hour begins."""
     settings: dict[str, Any] = field(default_factory=dict)
     """``automation.budgets`` of the settings."""
+    where: dict[str, Any] = field(default_factory=dict)
+    """More parameters of the step."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """More labels of the alert."""
     reads: tuple[str, ...] = ()
     """Keys of the document's ``guards`` that the guard reads."""
 
@@ -106,6 +111,13 @@ def answers(presence: Presence) -> Act:
 
 async def old_news(workshop: Workshop) -> None:
     await workshop.pool.execute("update alerts set last_received_at = last_received_at - interval '11 min'")
+
+
+async def listed_after_a_restart(workshop: Workshop) -> None:
+    """The catalogue lists one more namespace, and the service starts anew with it."""
+    workshop.options["config"] = listing(workshop.options["folder"], "kube-system")
+    workshop.engine = workshop.peer().engine
+    workshop.clock.advance(60)
 
 
 async def fresh_news(workshop: Workshop) -> None:
@@ -179,6 +191,13 @@ DATABASE_PROBE = {"postgresql": {"cell.is": {"cell": "b", "value": 1}}}
 UNTIL_6_10 = {"name": "year-end", "reason": "holidays", "from": "2026-11-20T00:00", "until": "2026-11-24T06:10"}
 
 CASES = {
+    "protected": Case(
+        guard="protected",
+        says="namespace kube-system is not listed in config/services.yaml: nothing there may be touched",
+        where={"namespace": "${alert.labels['namespace']}"},
+        labels={"namespace": "kube-system"},
+        end=listed_after_a_restart,
+    ),
     "freeze": Case(
         guard="freeze",
         says="change freeze year-end until 2026-11-24 06:10 UTC (holidays)",
@@ -385,10 +404,11 @@ def test_every_guard_and_every_rule_has_a_case() -> None:
 async def refused(open_cells: OpenWorkshop, case: Case) -> Workshop:
     """An incident whose run the guard has refused."""
     settings = Settings.model_validate({"automation": {"budgets": case.settings}})
+    steps = [{"id": "change", "action": "cell.set", "with": {"cell": "${params.cell}", **case.where}}]
     workshop = await open_cells(
-        playbook(guards=case.rules), health=case.health, calendar=case.calendar, settings=settings
+        playbook(guards=case.rules, steps=steps), health=case.health, calendar=case.calendar, settings=settings
     )
-    await workshop.fire("a")
+    await workshop.fire("a", **case.labels)
     await workshop.intake()
     await case.cause(workshop)
     already = len(await workshop.cells.effects())

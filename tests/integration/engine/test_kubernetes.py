@@ -63,7 +63,7 @@ async def open_cluster(
     opened: list[Watched] = []
 
     async def open_one(beside: Workshop | None = None) -> tuple[Workshop, Watched]:
-        cluster = Watched.connect("prod-eu", control_plane.admin_kubeconfig)
+        cluster = Watched.connect("prod-eu", control_plane.admin_kubeconfig, namespaces={namespace})
         assert isinstance(cluster, Watched)
         cluster.watch()
         opened.append(cluster)

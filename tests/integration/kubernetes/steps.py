@@ -12,6 +12,7 @@ from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.domain.ports.systems import Systems
 from hdr_responder.domain.workloads import Workload, WorkloadKind
 from tests.fakes.clock import ManualClock
+from tests.fakes.everywhere import EVERYWHERE
 from tests.services.kubernetes import RESPONDER, ControlPlane
 
 CLUSTER = "test"
@@ -86,7 +87,9 @@ def grant_for(control_plane: ControlPlane, action: AnyAction, params: Any) -> No
 
 def responder(control_plane: ControlPlane, timeout: float = 10.0) -> KubernetesAdapter:
     """The cluster as the responder sees it."""
-    return KubernetesAdapter.connect(CLUSTER, control_plane.responder_kubeconfig, timeout=timeout)
+    return KubernetesAdapter.connect(
+        CLUSTER, control_plane.responder_kubeconfig, timeout=timeout, namespaces=EVERYWHERE
+    )
 
 
 def create_autoscaler(control_plane: ControlPlane, namespace: str, *, low: int = 1, high: int = 4) -> None:

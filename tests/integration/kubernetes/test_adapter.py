@@ -12,6 +12,7 @@ import pytest
 from hdr_responder.actions.contract import Permission
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.errors import ConfigError, ForbiddenError, NotFoundError, UnavailableError
+from tests.fakes.everywhere import EVERYWHERE
 from tests.integration.kubernetes.steps import grant, responder, workload
 from tests.services.kubernetes import ControlPlane
 from tests.services.ports import free_port
@@ -33,7 +34,7 @@ class TestErrors:
             control_plane.server, f"https://127.0.0.1:{free_port()}"
         )
         nowhere.write_text(text)
-        adapter = KubernetesAdapter.connect("eu-1", nowhere)
+        adapter = KubernetesAdapter.connect("eu-1", nowhere, namespaces=EVERYWHERE)
         with pytest.raises(UnavailableError, match="cluster eu-1 cannot be reached"):
             await adapter.workload(workload(namespace))
         await adapter.close()
@@ -50,7 +51,9 @@ class TestErrors:
 
     async def test_a_wrong_token_is_refused_and_not_shown(self, namespace: str, control_plane: ControlPlane) -> None:
         secret = uuid.uuid4().hex
-        adapter = KubernetesAdapter.connect("eu-1", control_plane.kubeconfig("stranger", token=secret))
+        adapter = KubernetesAdapter.connect(
+            "eu-1", control_plane.kubeconfig("stranger", token=secret), namespaces=EVERYWHERE
+        )
         with pytest.raises(ForbiddenError, match="credentials are not accepted") as caught:
             await adapter.workload(workload(namespace))
         assert secret not in str(caught.value)
@@ -64,7 +67,7 @@ class TestErrors:
         path = tmp_path / "kubeconfig"
         if content is not None:
             path.write_text(content)
-        adapter = KubernetesAdapter.connect("eu-1", path)
+        adapter = KubernetesAdapter.connect("eu-1", path, namespaces=EVERYWHERE)
         with pytest.raises(ConfigError, match="eu-1") as caught:
             await adapter.ping()
         assert str(path) in str(caught.value)
@@ -85,7 +88,7 @@ class TestErrors:
             await cluster.workload(missing)
 
     async def test_gitops_owners_are_recognised(self, control_plane: ControlPlane, namespace: str) -> None:
-        adapter = KubernetesAdapter.connect("test", control_plane.admin_kubeconfig)
+        adapter = KubernetesAdapter.connect("test", control_plane.admin_kubeconfig, namespaces=EVERYWHERE)
         tracking = {"argocd.argoproj.io/tracking-id": "video:apps/Deployment:x/neural-hdr"}
         control_plane.api.create_deployment(namespace, "neural-hdr", annotations=tracking, wait=False)
         control_plane.api.create_deployment(namespace, "by-hand", wait=False)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hdr_responder.adapters.kubernetes.failures import failure
+from hdr_responder.adapters.kubernetes.reach import ABOUT_OURSELVES, require_reachable
 from hdr_responder.adapters.kubernetes.requests import ApiRequest, Resource
 from hdr_responder.adapters.kubernetes.shapes import gitops_owner, network_policy, scales, selector_text, workload_state
 from hdr_responder.domain.ports.kubernetes import ObjectMeta, ObjectRef, Requirement, Selector
@@ -187,7 +188,44 @@ def test_gitops_owners(labels: dict[str, str], annotations: dict[str, str], owne
 def test_a_service_without_clusters_does_not_pay_for_the_client() -> None:
     program = (
         "import sys; from pathlib import Path; from hdr_responder.adapters.kubernetes import KubernetesAdapter;"
-        " KubernetesAdapter.connect('eu-1', Path('/nowhere')); print('kubernetes_asyncio' in sys.modules)"
+        " KubernetesAdapter.connect('eu-1', Path('/nowhere'), namespaces=());"
+        " print('kubernetes_asyncio' in sys.modules)"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False"
+
+
+class TestReach:
+    """No request leaves the listed namespaces, whatever asks for it."""
+
+    LISTED = frozenset({"video"})
+
+    @pytest.mark.parametrize("request_", [GET, PATCH, ApiRequest(verb="list", resource="pods", namespace="video")])
+    def test_what_is_listed_goes_out(self, request_: ApiRequest) -> None:
+        require_reachable("eu-1", request_, self.LISTED)
+
+    @pytest.mark.parametrize("resource", sorted(ABOUT_OURSELVES))
+    def test_so_does_what_is_asked_about_ourselves(self, resource: str) -> None:
+        require_reachable("eu-1", ApiRequest(verb="create", resource=resource), frozenset())
+
+    @pytest.mark.parametrize("namespace", ["kube-system", "video/../kube-system", "..", "Video", "video ", "*"])
+    def test_another_namespace_is_refused_by_name(self, namespace: str) -> None:
+        request = ApiRequest(verb="delete", resource="pods", namespace=namespace, name="x")
+        with pytest.raises(ForbiddenError) as caught:
+            require_reachable("eu-1", request, self.LISTED)
+        assert f"namespace {namespace!r} is not listed in config/services.yaml" in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "resource", ["pods", "nodes", "namespaces", "apps/deployments", "rbac.authorization.k8s.io/clusterroles"]
+    )
+    def test_a_whole_cluster_is_refused(self, resource: str) -> None:
+        with pytest.raises(ForbiddenError, match="a whole cluster is not listed"):
+            require_reachable("eu-1", ApiRequest(verb="list", resource=resource), self.LISTED)
+
+    @pytest.mark.parametrize("name", [".", "..", "../x", "a/b", "%2e%2e", ""])
+    def test_a_name_cannot_leave_its_place(self, name: str) -> None:
+        """Addresses are normalised on their way: ``pods/..`` would mean the namespace itself."""
+        with pytest.raises(PermanentError, match="no object is named"):
+            require_reachable(
+                "eu-1", ApiRequest(verb="delete", resource="pods", namespace="video", name=name), self.LISTED
+            )

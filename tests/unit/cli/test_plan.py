@@ -169,8 +169,22 @@ def test_every_guard_says_what_is_known_of_it(run: Run) -> None:
     assert verdicts["resolved"] == {"guard": "resolved", "allowed": True, "reason": "the incident is open"}
     assert verdicts["pause"] == {"guard": "pause", "allowed": None, "reason": "asked when it starts"}
     text = run("plan", "restart-service", "--alert", recorded("01")).out
-    assert "Guards     not yet  pause" in text
-    assert "           allows   resolved" in text
+    assert "Guards     allows   protected" in text
+    assert "           not yet  pause" in text
+
+
+def test_a_label_that_names_what_nobody_listed_is_refused_by_name(run: Run, tmp_path: Path) -> None:
+    body = Path(recorded("08")).read_text().replace('"hdr_empire"', '"payroll"')
+    path = tmp_path / "alerts.json"
+    path.write_text(body)
+    verdicts = planned(run, "terminate-blocking-query", str(path))["verdicts"]
+    assert verdicts[0] == {
+        "guard": "protected",
+        "allowed": False,
+        "reason": "database payroll is not listed in config/services.yaml: nothing there may be touched",
+    }
+    simulated = run("simulate", "--from", str(path), "--json")
+    assert "database payroll is not listed" in simulated.out
 
 
 def test_the_time_makes_the_calendar_known(run: Run) -> None:

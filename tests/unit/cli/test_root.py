@@ -13,7 +13,7 @@ from tests.unit.cli.command_line import ROOT, environment, run_process
 from tests.unit.cli.conftest import Run
 
 COMMANDS = {
-    *("serve", "demo", "migrate", "check", "plan", "simulate", "test", "schema", "doctor"),
+    *("serve", "demo", "migrate", "check", "plan", "simulate", "test", "schema", "rbac", "doctor"),
     *("pause", "resume", "hold", "postmortem", "report", "incidents", "runs", "deliveries"),
 }
 SLOW = (

@@ -18,6 +18,7 @@ from hdr_responder.documents.scope import base_scope
 from hdr_responder.domain.ports.store import Job
 from hdr_responder.settings import describe_settings
 from hdr_responder.telemetry import Metrics
+from tests.unit.docs.action_pages import action_reference, check_reference
 from tests.unit.docs.markdown import FILES
 
 BLOCK = re.compile(
@@ -76,7 +77,7 @@ def scope() -> str:
 
 def actions() -> str:
     """The actions."""
-    listed = [(f"`{a.name}`", a.summary, _changes(a), _parameters(a)) for a in registry().actions.values()]
+    listed = [(_linked(a.name), a.summary, _changes(a), _parameters(a)) for a in registry().actions.values()]
     return _table(("action", "does", "changes something", "parameters"), listed)
 
 
@@ -85,7 +86,7 @@ def checks() -> str:
     listed = []
     for check in registry().checks.values():
         short = f"`{check.name}: <{check.parameters.shorthand}>`" if check.parameters.shorthand else ""
-        listed.append((f"`{check.name}`", check.summary, short))
+        listed.append((_linked(check.name), check.summary, short))
     return _table(("check", "holds when", "short form"), listed)
 
 
@@ -100,6 +101,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "scope": scope,
     "actions": actions,
     "checks": checks,
+    "action_reference": action_reference,
+    "check_reference": check_reference,
     "jobs": jobs,
 }
 
@@ -117,6 +120,10 @@ def write(files: Iterable[Path] = FILES) -> None:
         if made != text:
             file.write_text(made, encoding="utf-8")
             print(f"wrote {file}")
+
+
+def _linked(name: str) -> str:
+    return f"[`{name}`](actions.md#{name.replace('.', '').lower()})"
 
 
 def _changes(action: AnyAction) -> str:

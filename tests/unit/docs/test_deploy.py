@@ -12,8 +12,10 @@ from ruamel.yaml import YAML
 
 from hdr_responder.actions.registry import registry
 from hdr_responder.adapters.slack.inbound import PATH as SLACK_PATH
-from hdr_responder.cli.examination import needed_rights, needed_roles
+from hdr_responder.adapters.slack.scopes import LISTENING, POSTING, PRIVATE
+from hdr_responder.cli.grants import Account, cluster_yaml
 from hdr_responder.documents.catalogue import Documents, load
+from hdr_responder.documents.rights import Needs, needed_rights
 from hdr_responder.domain.durations import parse_duration
 from hdr_responder.domain.workloads import Workload
 from tests.unit.docs.markdown import ROOT, anchors
@@ -43,6 +45,11 @@ def shipped() -> Documents:
     return load(ROOT / "config", ROOT / "playbooks", registry())
 
 
+@cache
+def needs() -> Needs:
+    return needed_rights(shipped(), registry(), [CLUSTER])
+
+
 def granted() -> dict[tuple[str, str], set[str]]:
     """Verbs by namespace and resource, of every Role."""
     found: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -58,13 +65,24 @@ def granted() -> dict[tuple[str, str], set[str]]:
 def needed() -> dict[tuple[str, str], set[str]]:
     """What the steps and the checks of the shipped playbooks need, on every workload of the catalogue."""
     found: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for right in needed_rights(shipped(), CLUSTER):
+    for right in needs().of("kubernetes", CLUSTER):
         found[(right.namespace, right.resource)].add(right.verb)
     return dict(found)
 
 
 def test_the_roles_grant_exactly_what_the_playbooks_need() -> None:
     assert granted() == needed()
+
+
+def test_the_committed_roles_are_what_rbac_prints() -> None:
+    account = Account(namespace="hdr-responder", name="hdr-responder")
+    printed = cluster_yaml(CLUSTER, needs().of("kubernetes", CLUSTER), account)
+    told = f"hdr-responder rbac --cluster {CLUSTER} > deploy/kubernetes/rbac.yaml"
+    assert (DEPLOY / "kubernetes/rbac.yaml").read_text("utf-8") == printed, f"run: {told}"
+
+
+def test_nothing_that_is_shipped_leaves_its_rights_open() -> None:
+    assert (needs().untold, needs().out_of_reach) == ((), ())
 
 
 def test_the_roles_are_bound_to_one_account() -> None:
@@ -86,7 +104,7 @@ def test_database_roles_are_exactly_those_that_the_playbooks_need() -> None:
     text = (DEPLOY / "postgres/target.sql").read_text("utf-8")
     found = re.search(r"^grant (.+) to hdr_responder_target;$", text, re.MULTILINE)
     assert found is not None
-    assert set(found[1].split(", ")) == needed_roles(shipped(), "hdr_empire")
+    assert set(found[1].split(", ")) == {right.verb for right in needs().of("postgres", "hdr_empire")}
     assert text.count("grant ") == 1
 
 
@@ -95,7 +113,8 @@ def test_slack_scopes_are_those_of_the_methods_that_are_called() -> None:
     called = {m for f in sources for m in re.findall(r"\bself\.web\.(\w+_\w+)\(", f.read_text("utf-8"))}
     assert called == set(SLACK_SCOPES)
     wanted = set().union(*SLACK_SCOPES.values()) | {"app_mentions:read", "commands"}
-    assert set(read("slack-manifest.yaml")["oauth_config"]["scopes"]["bot"]) == wanted
+    asked = set(read("slack-manifest.yaml")["oauth_config"]["scopes"]["bot"])
+    assert asked == wanted == POSTING | PRIVATE | LISTENING
 
 
 def test_slack_events_and_addresses_are_those_that_are_served() -> None:

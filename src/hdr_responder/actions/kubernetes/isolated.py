@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from hdr_responder.actions.contract import Check, Parameters, StepContext, Verdict
+from hdr_responder.actions.contract import Check, Parameters, Permission, StepContext, Verdict
 from hdr_responder.actions.kubernetes.isolation import LISTED_PODS, allowing, isolates
+from hdr_responder.actions.kubernetes.rights import NETWORK_POLICIES, rights, workload_rights
 from hdr_responder.domain.ports.kubernetes import KubernetesCluster
 from hdr_responder.domain.workloads import Workload
 from hdr_responder.errors import TemporaryError
@@ -36,6 +37,15 @@ kubernetes.isolated:
 """
     parameters = IsolatedParameters
     is_health_probe = False
+
+    def permissions(self, params: IsolatedParameters) -> tuple[Permission, ...]:
+        """Return the rights to read the workload and to list policies and pods."""
+        workload = params.workload
+        return (
+            *workload_rights(workload, "get"),
+            *rights(workload, NETWORK_POLICIES, "list"),
+            *rights(workload, "pods", "list"),
+        )
 
     async def evaluate(self, ctx: StepContext, params: IsolatedParameters) -> Verdict:
         """Judge; without `enforced_by` a standing policy is inconclusive while pods run."""

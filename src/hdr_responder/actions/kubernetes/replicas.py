@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from hdr_responder.actions.contract import Check, Parameters, StepContext, Verdict
+from hdr_responder.actions.contract import Check, Parameters, Permission, StepContext, Verdict
+from hdr_responder.actions.kubernetes.rights import AUTOSCALERS, rights, workload_rights
 from hdr_responder.domain.ports.kubernetes import KubernetesCluster, WorkloadState
 from hdr_responder.domain.workloads import Workload
 from hdr_responder.errors import ForbiddenError, TemporaryError
@@ -35,6 +36,11 @@ kubernetes.replicas:
   at_least: 6
 """
     parameters = ReplicasParameters
+
+    def permissions(self, params: ReplicasParameters) -> tuple[Permission, ...]:
+        """Return the rights to read the workload and, for ``at_least``, to find its autoscaler."""
+        own = workload_rights(params.workload, "get")
+        return (*own, *rights(params.workload, AUTOSCALERS, "list")) if params.equals is None else own
 
     async def evaluate(self, ctx: StepContext, params: ReplicasParameters) -> Verdict:
         """Count; a workload that is on its way to the number is no evidence yet."""
@@ -91,6 +97,10 @@ class Available(Check[AvailableParameters]):
 kubernetes.available: {workload: "${service.workload}", at_least: 2}
 """
     parameters = AvailableParameters
+
+    def permissions(self, params: AvailableParameters) -> tuple[Permission, ...]:
+        """Return the right to read the workload."""
+        return workload_rights(params.workload, "get")
 
     async def evaluate(self, ctx: StepContext, params: AvailableParameters) -> Verdict:
         """Count once."""

@@ -277,6 +277,10 @@ kubernetes.rollout:
 """
     parameters = RolloutParameters
 
+    def permissions(self, params: RolloutParameters) -> tuple[Permission, ...]:
+        """Return the right to read the workload."""
+        return workload_rights(params.workload, "get")
+
     async def evaluate(self, ctx: StepContext, params: RolloutParameters) -> Verdict:
         """Judge the rollout; one still in progress is no evidence yet, and neither are zero replicas."""
         try:

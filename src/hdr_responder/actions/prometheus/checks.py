@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from hdr_responder.actions.contract import AnyCheck, Check, Parameters, StepContext, Verdict
+from hdr_responder.actions.contract import AnyCheck, Check, Parameters, Permission, StepContext, Verdict
 from hdr_responder.actions.prometheus.promql import bind, shown
 from hdr_responder.domain.ports.metrics import Sample
 from hdr_responder.errors import NotFoundError, TemporaryError
@@ -65,6 +65,11 @@ prometheus:
   below: 0.01
 """
     parameters = PrometheusParameters
+
+    def permissions(self, params: PrometheusParameters) -> tuple[Permission, ...]:
+        """Return none: Prometheus has no rights of its own."""
+        del params
+        return ()
 
     async def evaluate(self, ctx: StepContext, params: PrometheusParameters) -> Verdict:
         """Look once; a store that cannot be asked now is no evidence."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Container
 from pathlib import Path
 
 from hdr_responder.adapters.kubernetes.access import Access
@@ -27,13 +28,18 @@ class KubernetesAdapter(Access, Releases, Pods, NetworkPolicies, Changes, Remova
         kubeconfig: Path | None = None,
         context: str | None = None,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        *,
+        namespaces: Container[str],
     ) -> KubernetesAdapter:
         """Return the cluster ``name``; nothing is read or reached before the first call.
 
         Without ``kubeconfig`` it is the cluster we run in, else ``$KUBECONFIG`` or ``~/.kube/config``. ``timeout`` is
-        seconds per call. Wrong credentials files raise ConfigError at the first call.
+        seconds per call. Requests outside of ``namespaces`` raise ForbiddenError and are not sent. Wrong credentials
+        files raise ConfigError at the first call.
         """
-        endpoint = Endpoint(cluster=name, kubeconfig=kubeconfig, context=context, timeout_seconds=timeout)
+        endpoint = Endpoint(
+            cluster=name, kubeconfig=kubeconfig, context=context, timeout_seconds=timeout, namespaces=namespaces
+        )
         return cls(name, Connection(endpoint))
 
     @staticmethod

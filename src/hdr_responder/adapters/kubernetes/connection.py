@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from pydantic import JsonValue
 
 from hdr_responder import __version__
 from hdr_responder.adapters.kubernetes.failures import failure
+from hdr_responder.adapters.kubernetes.reach import require_reachable
 from hdr_responder.adapters.kubernetes.requests import METHODS, ApiRequest
 from hdr_responder.errors import AdapterError, AmbiguousError, ConfigError, HdrError, PermanentError, UnavailableError
 
@@ -33,12 +34,16 @@ READ_CHUNK = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """How a cluster is reached; without ``kubeconfig``: in-cluster where there is one, else the default kubeconfig."""
+    """How a cluster is reached; without ``kubeconfig``: in-cluster where there is one, else the default kubeconfig.
+
+    ``namespaces`` are those that requests may go to; no others leave.
+    """
 
     cluster: str
     kubeconfig: Path | None
     context: str | None
     timeout_seconds: float
+    namespaces: Container[str]
 
 
 class Connection:
@@ -92,7 +97,7 @@ class Connection:
             raise self._unreachable(request, e) from e
 
     async def _send(self, request: ApiRequest) -> aiohttp.ClientResponse:
-        client = await self._open()
+        client = await self._open(request)
         response: aiohttp.ClientResponse = await client.call_api(
             request.path,
             METHODS[request.verb],
@@ -120,8 +125,12 @@ class Connection:
             return AmbiguousError(f"cluster {cluster}: {how}, the change may have happened ({request})")
         return UnavailableError(f"cluster {cluster}: {how} ({request})")
 
-    async def _open(self) -> ApiClient:
-        """Return the client; refused credentials are read again first, since they may have been rotated meanwhile."""
+    async def _open(self, request: ApiRequest) -> ApiClient:
+        """Return the client for a request, the one way to it: what would leave the listed namespaces gets none.
+
+        Refused credentials are read again first, since they may have been rotated meanwhile.
+        """
+        require_reachable(self._endpoint.cluster, request, self._endpoint.namespaces)
         from kubernetes_asyncio.client import ApiClient, Configuration
 
         async with self._opening:

@@ -161,6 +161,15 @@ class SlackApi:
         """Return whose token this is (``user``, ``team``)."""
         return await self._call("auth.test", self.web.auth_test())
 
+    async def scopes(self) -> frozenset[str] | None:
+        """Return what the token may do, as Slack says beside its answer; None where it does not say."""
+        try:
+            answer = await self.web.auth_test()
+        except (SlackClientError, aiohttp.ClientError, OSError) as e:
+            raise failure("auth.test", e) from e
+        told = next((str(v) for k, v in answer.headers.items() if k.lower() == "x-oauth-scopes"), None)
+        return None if told is None else frozenset(scope.strip() for scope in told.split(",") if scope.strip())
+
     async def channel(self, name_or_id: str) -> Mapping[str, Any]:
         """Return a channel's description, looking a name up; empty when there is none of that name."""
         if _CHANNEL_ID.fullmatch(name_or_id):

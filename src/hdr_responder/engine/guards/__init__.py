@@ -15,6 +15,7 @@ from hdr_responder.engine.guards.breaker import breaker
 from hdr_responder.engine.guards.calendar import freeze, maintenance, window
 from hdr_responder.engine.guards.consent import approval
 from hdr_responder.engine.guards.news import staleness
+from hdr_responder.engine.guards.protection import protected
 from hdr_responder.engine.guards.question import ASK_AGAIN, Guard, Question, needs_another, same_person, verdict
 from hdr_responder.engine.guards.rates import (
     BUDGETS,
@@ -38,6 +39,7 @@ OF_THE_ALERT = frozenset({"resolved", "staleness"})
 """Guards that ask whether the alert still stands; a run that finishes without it does not ask them."""
 
 GUARDS: tuple[Guard, ...] = (
+    protected,
     pause,
     hold,
     hold_annotation,

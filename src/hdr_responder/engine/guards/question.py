@@ -12,6 +12,7 @@ from hdr_responder.documents.guard_rules import ApprovalRule, Guards
 from hdr_responder.domain.guards import GuardFacts
 from hdr_responder.domain.incidents import Incident
 from hdr_responder.domain.priorities import Priority
+from hdr_responder.domain.reach import Reach
 from hdr_responder.domain.runs import GuardVerdict, Mode, Run
 from hdr_responder.domain.survey import Survey
 
@@ -36,13 +37,22 @@ class Question:
     """What the outside says, asked just before the transaction."""
     calendar: Calendar
     environment: str
+    reach: Reach
+    """What may be touched at all, by the present catalogue."""
     gate: ApprovalRule | None = None
     """Who must agree at the ``approve`` step that the run stands at."""
+    beforehand: bool = False
+    """Whether it is asked about a plan, at no time in particular."""
 
     @property
     def now(self) -> datetime:
         """The present."""
         return self.facts.now
+
+    @property
+    def again(self) -> datetime | None:
+        """When to ask again what nothing announces the end of; None beforehand."""
+        return None if self.beforehand else self.now + ASK_AGAIN
 
     @property
     def approval(self) -> ApprovalRule:

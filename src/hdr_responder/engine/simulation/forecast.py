@@ -15,6 +15,7 @@ from typing import Any, cast
 from hdr_responder.documents.calendar import Calendar
 from hdr_responder.domain.guards import Allowances, GuardFacts
 from hdr_responder.domain.incidents import Incident
+from hdr_responder.domain.reach import Reach
 from hdr_responder.domain.runs import GuardVerdict, Plan, Run, RunStatus
 from hdr_responder.domain.survey import Survey
 from hdr_responder.engine import guards
@@ -41,6 +42,7 @@ class Beforehand:
     planner: Planner
     calendar: Calendar
     allowances: Allowances
+    reach: Reach
     at: datetime | None = None
 
 
@@ -84,6 +86,8 @@ def forecast(plan: Plan, incident: Incident, beforehand: Beforehand) -> tuple[Fo
         survey=cast("Survey", _Known({})),
         calendar=beforehand.calendar,
         environment=beforehand.planner.environment,
+        reach=beforehand.reach,
+        beforehand=beforehand.at is None,
     )
     return tuple(_ask(guard, question) for guard in guards.GUARDS)
 

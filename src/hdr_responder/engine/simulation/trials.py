@@ -154,6 +154,7 @@ class _Test:
             planner=self._planner,
             calendar=self._trial.documents.calendar,
             allowances=self._trial.settings.automation.budgets.allowances,
+            reach=self._trial.documents.services.reach,
         )
         refusing = sorted(f.guard for f in forecast(plan, opening.incident, beforehand) if f.allowed is False)
         if refusing != sorted(set(self._expect.refused)):

@@ -53,6 +53,7 @@ def asked(
         planner=planner,
         calendar=calendar or documents.calendar,
         allowances=known.automation.budgets.allowances,
+        reach=documents.services.reach,
         at=at,
     )
     found = forecast(plan, opening.incident, beforehand)

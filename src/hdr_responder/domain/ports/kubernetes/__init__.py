@@ -9,7 +9,7 @@ answer lost.
 
 from typing import Protocol
 
-from hdr_responder.domain.ports.kubernetes.access import AccessCalls, ClusterIdentity, Right
+from hdr_responder.domain.ports.kubernetes.access import AccessCalls, ClusterIdentity, HeldRule, HeldRules, Right
 from hdr_responder.domain.ports.kubernetes.changes import ChangeCalls, Note
 from hdr_responder.domain.ports.kubernetes.jobs import CronJob, Job, JobCalls
 from hdr_responder.domain.ports.kubernetes.network_policies import NetworkPolicy, NetworkPolicyCalls
@@ -62,6 +62,8 @@ __all__ = [
     "CronJob",
     "EnvVariable",
     "FieldWriter",
+    "HeldRule",
+    "HeldRules",
     "Job",
     "JsonPatch",
     "KubernetesCluster",

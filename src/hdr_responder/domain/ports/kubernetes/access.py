@@ -14,6 +14,24 @@ class ClusterIdentity:
     user: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldRule:
+    """A rule that applies to us (Kubernetes contract: ``*`` means every one); ``names`` empty means every object."""
+
+    verbs: tuple[str, ...]
+    groups: tuple[str, ...]
+    resources: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldRules:
+    """What we may do in a namespace; not ``complete`` where an authorizer cannot list its rules."""
+
+    rules: tuple[HeldRule, ...]
+    complete: bool
+
+
 class Right(Protocol):
     """A right to ask about; a step's `Permission` is one."""
 
@@ -38,3 +56,6 @@ class AccessCalls(Protocol):
 
     async def may(self, right: Right) -> bool:
         """Ask the cluster whether we hold ``right`` (SelfSubjectAccessReview)."""
+
+    async def held(self, namespace: str) -> HeldRules:
+        """Ask for all that we may do in a namespace, listed or not (SelfSubjectRulesReview)."""

@@ -109,7 +109,7 @@ def create_autoscaler(control_plane: ControlPlane, namespace: str, *, low: int =
 
 
 def _group_and_resource(text: str) -> tuple[str, str]:
-    if text.startswith(("pods", "events")):
+    if text.startswith(("pods", "events", "services")):
         return "", text
     group, _, resource = text.partition("/")
     return group, resource

@@ -22,6 +22,7 @@ def test_every_mutation_decides(mutation: AnyMutation) -> None:
         ("kubernetes.scale", False),
         ("kubernetes.scale_to_zero", True),
         ("kubernetes.isolate", True),
+        ("kubernetes.release", True),
         ("postgres.terminate_blocker", True),
     ],
 )

@@ -12,8 +12,8 @@ from ruamel.yaml import YAML
 
 from hdr_responder.actions.kubernetes import KUBERNETES_ACTIONS, KUBERNETES_CHECKS
 from hdr_responder.actions.kubernetes.bounds import MAXIMUM, MINIMUM, REPLICAS, Move
-from hdr_responder.actions.kubernetes.isolation import NOTHING, allowing, deny_all
 from hdr_responder.actions.kubernetes.logs import belongs, containers_of, in_trouble_first
+from hdr_responder.actions.kubernetes.policies import NOTHING, allowing, deny_all
 from hdr_responder.actions.kubernetes.replicas import ReplicasParameters, exactly
 from hdr_responder.actions.kubernetes.rollouts import progress
 from hdr_responder.actions.kubernetes.scaling import Scale, ScaleParameters, ScaleToZeroParameters

@@ -3,12 +3,13 @@
 from hdr_responder.actions.kubernetes.autoscaling import Autoscale
 from hdr_responder.actions.kubernetes.environment import SetEnv
 from hdr_responder.actions.kubernetes.history import LastRelease, RolloutHistory
-from hdr_responder.actions.kubernetes.isolated import Isolated
+from hdr_responder.actions.kubernetes.isolated import Isolated, Released
 from hdr_responder.actions.kubernetes.isolation import Isolate
 from hdr_responder.actions.kubernetes.jobs import JobStatus, RunJob
 from hdr_responder.actions.kubernetes.logs import Logs
 from hdr_responder.actions.kubernetes.ownership import WhoChanged
 from hdr_responder.actions.kubernetes.pod_removal import DeletePod, EvictPod
+from hdr_responder.actions.kubernetes.release import Release
 from hdr_responder.actions.kubernetes.replicas import Available, Replicas
 from hdr_responder.actions.kubernetes.resources import SetResources
 from hdr_responder.actions.kubernetes.rollback import RolloutUndo
@@ -23,6 +24,7 @@ KUBERNETES_ACTIONS = (
     ScaleToZero(),
     Autoscale(),
     Isolate(),
+    Release(),
     DeletePod(),
     EvictPod(),
     RunJob(),
@@ -34,6 +36,6 @@ KUBERNETES_ACTIONS = (
     SetEnv(),
     SetResources(),
 )
-KUBERNETES_CHECKS = (Rollout(), Replicas(), Available(), Isolated())
+KUBERNETES_CHECKS = (Rollout(), Replicas(), Available(), Isolated(), Released())
 
 __all__ = ["KUBERNETES_ACTIONS", "KUBERNETES_CHECKS"]

@@ -95,8 +95,8 @@ def looker(cluster: KubernetesCluster, workload: Workload, planned: BoundsChange
     return look
 
 
-async def apply(ctx: StepContext, workload: Workload, planned: BoundsChange) -> None:
-    """Make the change once; does nothing when this step has made it already.
+async def apply(ctx: StepContext, workload: Workload, planned: BoundsChange, marks: Mapping[str, str]) -> None:
+    """Make the change once and write ``marks`` with it; does nothing when this step has made it already.
 
     Raises ConflictError when a field no longer has the value that the step was decided on.
     """
@@ -107,7 +107,7 @@ async def apply(ctx: StepContext, workload: Workload, planned: BoundsChange) -> 
             return None
         if not planned.holds_before(seen):
             raise ConflictError(f"{seen.meta.ref} was scaled by somebody else since this step looked at it")
-        return planned.patch(seen, {STEP: ctx.step_key})
+        return planned.patch(seen, {STEP: ctx.step_key, **marks})
 
     await change(cluster, ctx.fence, planned.uid, looker(cluster, workload, planned), build)
 

@@ -27,6 +27,8 @@ FENCE = "hdr-responder.io/fence"
 PAST_FENCES = "hdr-responder.io/past-fences"
 STEP = "hdr-responder.io/step"
 UNDONE = "hdr-responder.io/undone"
+STOPPED = "hdr-responder.io/stopped"
+"""The step that took all replicas away, and how many there were: ``<step key> <replicas>``."""
 HOLD = "hdr-responder.io/hold"
 """Written by people; all others are ours."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -96,6 +98,11 @@ def test(path: str, value: JsonValue) -> dict[str, JsonValue]:
 def add(path: str, value: JsonValue) -> dict[str, JsonValue]:
     """Return the operation that sets ``path``, which may exist already."""
     return {"op": "add", "path": path, "value": value}
+
+
+def remove(path: str) -> dict[str, JsonValue]:
+    """Return the operation that takes ``path`` away, which must exist."""
+    return {"op": "remove", "path": path}
 
 
 def replace(path: str, value: JsonValue) -> dict[str, JsonValue]:

@@ -17,6 +17,8 @@ RESOURCES: dict[WorkloadKind, str] = {
 KINDS: dict[WorkloadKind, str] = {"deployment": "Deployment", "statefulset": "StatefulSet", "daemonset": "DaemonSet"}
 AUTOSCALERS = "autoscaling/horizontalpodautoscalers"
 NETWORK_POLICIES = "networking.k8s.io/networkpolicies"
+SERVICES = "services"
+ENDPOINT_SLICES = "discovery.k8s.io/endpointslices"
 
 ObjectName = Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 """Name of an object: a DNS subdomain (RFC 1123)."""

@@ -8,6 +8,7 @@ on the workload in either case.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TypeVar
 
 from pydantic import Field, model_validator
@@ -37,7 +38,7 @@ from hdr_responder.actions.kubernetes.bounds import (
     revert,
 )
 from hdr_responder.actions.kubernetes.fencing import claim, require_fence
-from hdr_responder.actions.kubernetes.marks import STEP, test
+from hdr_responder.actions.kubernetes.marks import STEP, STOPPED, test
 from hdr_responder.actions.kubernetes.rights import AUTOSCALERS, rights, workload_rights
 from hdr_responder.actions.kubernetes.rollouts import workload_target
 from hdr_responder.actions.kubernetes.story import story_rights, tell
@@ -145,6 +146,11 @@ class Scaling(Mutation[P, ScalingResult]):
     def impact(self, params: P, workload: WorkloadState) -> Impact | None:
         """Return what the change takes away, None for nothing."""
 
+    def marks(self, ctx: StepContext, planned: BoundsChange) -> Mapping[str, str]:
+        """Return the annotations that the change leaves beside the step's key."""
+        del ctx, planned
+        return {}
+
     async def dry_run(self, ctx: StepContext, params: P) -> None:
         """Rehearse the change."""
         seen, planned = await self._look(ctx, params)
@@ -170,7 +176,7 @@ class Scaling(Mutation[P, ScalingResult]):
     async def execute(self, ctx: StepContext, params: P, state: State) -> ScalingResult:
         """Write the numbers that were decided."""
         planned = BoundsChange.model_validate(state)
-        await apply(ctx, params.workload, planned)
+        await apply(ctx, params.workload, planned, self.marks(ctx, planned))
         return outcome(planned)
 
     async def observe(self, ctx: StepContext, params: P, state: State) -> Observed[ScalingResult]:
@@ -277,6 +283,11 @@ with:
         """Return everything."""
         del params
         return all_healthy(workload)
+
+    def marks(self, ctx: StepContext, planned: BoundsChange) -> Mapping[str, str]:
+        """Say how many replicas were taken away, so that a release can bring them back."""
+        before = planned.moves[0].before
+        return {STOPPED: f"{ctx.step_key} {before}"} if before else {}
 
     def carrier(self, workload: WorkloadState, autoscaler: Autoscaler | None) -> Scaled:
         """Return the workload: zero replicas suspend an autoscaler."""

@@ -14,11 +14,12 @@ from hdr_responder.adapters.kubernetes.network_policies import NetworkPolicies
 from hdr_responder.adapters.kubernetes.pods import Pods
 from hdr_responder.adapters.kubernetes.releases import Releases
 from hdr_responder.adapters.kubernetes.removals import Removals
+from hdr_responder.adapters.kubernetes.services import Services
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 
 
-class KubernetesAdapter(Access, Releases, Pods, NetworkPolicies, Changes, Removals, Jobs):
+class KubernetesAdapter(Access, Releases, Pods, NetworkPolicies, Services, Changes, Removals, Jobs):
     """One cluster; see `KubernetesCluster` for what each method promises."""
 
     @classmethod

@@ -27,6 +27,6 @@ class NetworkPolicies(Calls):
         """Create a network policy."""
         await self._create(shapes.NETWORK_POLICIES, manifest, dry_run=dry_run)
 
-    async def delete_network_policy(self, meta: ObjectMeta) -> None:
+    async def delete_network_policy(self, meta: ObjectMeta, *, dry_run: bool = False) -> None:
         """Delete the policy while it is exactly the one seen."""
-        await self._delete(meta)
+        await self._delete(meta, dry_run=dry_run)

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from hdr_responder.domain.ports.kubernetes import (
     MANAGER,
     Autoscaler,
+    Endpoint,
     NetworkPolicy,
     Note,
     ObjectMeta,
@@ -23,6 +24,7 @@ from hdr_responder.domain.ports.kubernetes import (
     Pod,
     Requirement,
     Selector,
+    Service,
     WorkloadState,
 )
 from hdr_responder.domain.workloads import WorkloadKind
@@ -38,6 +40,8 @@ KINDS: dict[WorkloadKind, str] = {"deployment": "Deployment", "statefulset": "St
 AUTOSCALERS = "autoscaling/horizontalpodautoscalers"
 NETWORK_POLICIES = "networking.k8s.io/networkpolicies"
 PODS = "pods"
+SERVICES = "services"
+ENDPOINT_SLICES = "discovery.k8s.io/endpointslices"
 API_OBJECTS = {
     "apps/deployments": ("apps/v1", "Deployment"),
     "apps/statefulsets": ("apps/v1", "StatefulSet"),
@@ -45,6 +49,7 @@ API_OBJECTS = {
     AUTOSCALERS: ("autoscaling/v2", "HorizontalPodAutoscaler"),
     NETWORK_POLICIES: ("networking.k8s.io/v1", "NetworkPolicy"),
     PODS: ("v1", "Pod"),
+    SERVICES: ("v1", "Service"),
     "batch/cronjobs": ("batch/v1", "CronJob"),
 }
 """API version and kind of each resource that we change, as references to its objects spell them."""
@@ -193,6 +198,20 @@ def pod(item: Json) -> Pod:
         ready=any(each["type"] == "Ready" and each["status"] == "True" for each in conditions),
         restarts=sum(each.get("restartCount", 0) for each in status.get("containerStatuses") or ()),
     )
+
+
+def service(item: Json) -> Service:
+    """Read a Service; Kubernetes ignores the selector of an ExternalName."""
+    spec: Json = item.get("spec") or {}
+    selected = {} if spec.get("type") == "ExternalName" else spec.get("selector") or {}
+    return Service(meta=object_meta(SERVICES, item), selector=selected)
+
+
+def endpoints(item: Json) -> tuple[Endpoint, ...]:
+    """Read the pods of an EndpointSlice, which says in a label which Service it belongs to (discovery/v1)."""
+    owner = (item["metadata"].get("labels") or {}).get("kubernetes.io/service-name", "")
+    targets = [each.get("targetRef") or {} for each in item.get("endpoints") or ()]
+    return tuple(Endpoint(service=owner, pod=each["name"]) for each in targets if each.get("kind") == "Pod")
 
 
 def gitops_owner(meta: ObjectMeta) -> str | None:

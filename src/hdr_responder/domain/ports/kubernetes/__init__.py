@@ -33,6 +33,7 @@ from hdr_responder.domain.ports.kubernetes.releases import (
     TemplatedWorkload,
 )
 from hdr_responder.domain.ports.kubernetes.removals import OwnedPod, RemovalCalls
+from hdr_responder.domain.ports.kubernetes.services import Endpoint, Service, ServiceCalls
 from hdr_responder.domain.ports.kubernetes.workloads import Autoscaler, WorkloadCalls, WorkloadState
 
 
@@ -41,6 +42,7 @@ class KubernetesCluster(
     WorkloadCalls,
     PodCalls,
     NetworkPolicyCalls,
+    ServiceCalls,
     ReleaseCalls,
     ChangeCalls,
     RemovalCalls,
@@ -60,6 +62,7 @@ __all__ = [
     "ClusterIdentity",
     "ContainerTemplate",
     "CronJob",
+    "Endpoint",
     "EnvVariable",
     "FieldWriter",
     "HeldRule",
@@ -80,6 +83,7 @@ __all__ = [
     "Revision",
     "Right",
     "Selector",
+    "Service",
     "TemplatedWorkload",
     "WorkloadState",
 ]

@@ -34,5 +34,5 @@ class NetworkPolicyCalls(Protocol):
     async def create_network_policy(self, manifest: Mapping[str, JsonValue], *, dry_run: bool = False) -> None:
         """Create a network policy; raises ConflictError when one of that name exists."""
 
-    async def delete_network_policy(self, meta: ObjectMeta) -> None:
+    async def delete_network_policy(self, meta: ObjectMeta, *, dry_run: bool = False) -> None:
         """Delete the policy only while it is exactly the one seen (uid and resourceVersion), else ConflictError."""

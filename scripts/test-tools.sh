@@ -99,6 +99,7 @@ watch_build() {
 
 main() {
     from_apt redis-server redis-server
+    from_apt openssl openssl
     from_apt prometheus prometheus
 
     mkdir -p "$CACHE"

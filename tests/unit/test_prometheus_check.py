@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from hdr_responder.actions.alerts import AlertCheck, AlertParameters
 from hdr_responder.actions.contract import Evidence, Fence, StepContext
 from hdr_responder.actions.prometheus import PrometheusCheck, PrometheusParameters, QueryError, bind
+from hdr_responder.domain.ports.alertmanager import IncidentAlert
 from hdr_responder.domain.ports.metrics import Sample
 from hdr_responder.domain.ports.systems import Systems
 from hdr_responder.errors import NotFoundError, PermanentError, UnavailableError
@@ -50,6 +51,9 @@ class Alerts:
     async def unresolved(self, incident_ref: str) -> int:
         assert incident_ref == "INC-1"
         return self.firing
+
+    async def firing_alerts(self, incident_ref: str, limit: int) -> tuple[IncidentAlert, ...]:
+        raise AssertionError("nobody asks which they are")
 
 
 def context(systems: Systems) -> StepContext:

@@ -132,6 +132,20 @@ def _example(key: str) -> str:
     return f"{schemes.get(key, 'http')}://u:p@host/0" if key.endswith("url") else SECRET
 
 
+def test_a_target_redis(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "address").write_text("rediss://u:p@cache:6380\n")
+    yaml = f"targets: {{redis: {{main: {{cluster: true, url_file: {tmp_path}/address}}, bare: {{}}}}}}"
+    targets = load(yaml).targets
+    assert targets.redis_url("main") == "rediss://u:p@cache:6380"
+    assert (targets.redis["main"].cluster, targets.redis["bare"].cluster) == (True, False)
+    assert "u:p" not in repr(targets)
+    with pytest.raises(ConfigError, match="bare has no url; set HDR_TARGETS__REDIS__BARE__URL"):
+        targets.redis_url("bare")
+    with pytest.raises(NotFoundError, match=r"no targets\.redis\.other"):
+        targets.redis_url("other")
+    assert load("", {"TARGETS__REDIS__MAIN__URL": "redis://x"}).targets.redis_url("main") == "redis://x"
+
+
 def test_secret_files_of_targets_and_sources(load: Load, tmp_path: Path) -> None:
     (tmp_path / "dsn").write_text("postgresql://u:p@db/hdr\n")
     (tmp_path / "tokens").write_text('["one"]')
@@ -209,10 +223,10 @@ def test_variables_of_others_are_left_alone(load: Load) -> None:
 
 
 def test_names_fixed_for_later_are_told_and_ignored(load: Load, caplog: pytest.LogCaptureFixture) -> None:
-    load("smtp: {url: x}\ntargets: {redis: {a: {}}}", {"PAGERDUTY__WEBHOOK_SECRET": SECRET})
+    load("smtp: {url: x}\npagerduty: {webhook_secret: x}", {"PAGERDUTY__WEBHOOK_SECRET": SECRET})
     told = "\n".join(caplog.messages)
     assert "smtp is ignored" in told
-    assert "targets.redis is ignored" in told
+    assert "pagerduty.webhook_secret is ignored" in told
     assert "HDR_PAGERDUTY__WEBHOOK_SECRET is ignored" in told
     assert SECRET not in told
 

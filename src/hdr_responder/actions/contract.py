@@ -201,6 +201,8 @@ class Mutation(Action[P, R]):
     """Whether it ends, stops or cuts off what is in use: never on the word of the one who asks alone at P1."""
     awaits_dependencies: ClassVar[bool] = True
     """Whether it is of no use while something that the service depends on is down, as a restart is (manual S20)."""
+    ends_with_incident: ClassVar[bool] = False
+    """Whether it is taken back when the incident is resolved, as a silence is."""
 
     @abstractmethod
     def target(self, params: P) -> Target:

@@ -14,7 +14,14 @@ from typing import Any, NoReturn, Self
 import aiohttp
 from yarl import URL
 
-from hdr_responder.errors import AdapterError, ConfigError, ForbiddenError, PermanentError, UnavailableError
+from hdr_responder.errors import (
+    AdapterError,
+    ConfigError,
+    ForbiddenError,
+    NotFoundError,
+    PermanentError,
+    UnavailableError,
+)
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 _MESSAGE_LIMIT = 200
@@ -55,8 +62,8 @@ class JsonHttp:
         """Return the decoded JSON that a GET of ``path`` below the base address answers.
 
         Raises UnavailableError for transport errors, time-outs, 429 and 5xx; ForbiddenError for 401 and 403;
-        PermanentError for every other refusal, with the start of what the service said; AdapterError for an answer that
-        is no JSON or too long.
+        NotFoundError for 404; PermanentError for every other refusal, with the start of what the service said;
+        AdapterError for an answer that is no JSON or too long.
         """
         body = await self._request("GET", path, query, None)
         try:
@@ -64,9 +71,17 @@ class JsonHttp:
         except ValueError as e:
             raise AdapterError(f"{self.where} answered {path} with something that is no JSON") from e
 
-    async def post(self, path: str, body: object) -> None:
-        """Send ``body`` as JSON; raises as `get` does."""
-        await self._request("POST", path, (), body)
+    async def post(self, path: str, body: object) -> Any:
+        """Send ``body`` as JSON and return the decoded answer, None for an empty one; raises as `get` does."""
+        answer = await self._request("POST", path, (), body)
+        try:
+            return json.loads(answer) if answer else None
+        except ValueError as e:
+            raise AdapterError(f"{self.where} answered {path} with something that is no JSON") from e
+
+    async def delete(self, path: str) -> None:
+        """DELETE ``path``; raises as `get` does."""
+        await self._request("DELETE", path, (), None)
 
     async def reach(self, path: str) -> None:
         """GET ``path`` for its status alone; raises as `get` does."""
@@ -97,6 +112,8 @@ class JsonHttp:
         message = f"{self.where} answered {status}: {said}"
         if status in {401, 403}:
             raise ForbiddenError(message)
+        if status == 404:
+            raise NotFoundError(message)
         if status in {408, 429} or status >= 500:
             raise UnavailableError(message)
         raise PermanentError(message)

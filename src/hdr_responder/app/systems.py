@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from hdr_responder.adapters.alertmanager import Alertmanager
@@ -13,8 +13,10 @@ from hdr_responder.adapters.graphs import GraphPainter
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.adapters.postgres_target import PostgresTarget
 from hdr_responder.adapters.prometheus import Prometheus
+from hdr_responder.adapters.redis_target import RedisTarget
 from hdr_responder.adapters.web import ConfiguredWebService
 from hdr_responder.domain.clock import Clock
+from hdr_responder.domain.ports.alertmanager import IncidentAlert
 from hdr_responder.domain.ports.certificates import TlsServer
 from hdr_responder.domain.ports.store import Store
 from hdr_responder.domain.ports.systems import People, Systems
@@ -73,8 +75,27 @@ class ConfiguredDatabases(Mapping[str, PostgresTarget]):
         return len(self._targets.postgres)
 
 
+class ConfiguredCaches(Mapping[str, RedisTarget]):
+    """Target Redis servers by name; one whose address is not set raises ConfigError when it is needed, not before."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._targets = settings.targets
+
+    def __getitem__(self, name: str) -> RedisTarget:
+        return RedisTarget(name, self._targets.redis_url(name), cluster=self._targets.redis[name].cluster)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._targets.redis
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._targets.redis)
+
+    def __len__(self) -> int:
+        return len(self._targets.redis)
+
+
 class StoredAlerts:
-    """Tells from our own records how many alerts of an incident still fire."""
+    """Tells from our own records which alerts of an incident still fire."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -82,7 +103,17 @@ class StoredAlerts:
     async def unresolved(self, incident_ref: str) -> int:
         """Return how many of the incident's alerts still fire."""
         async with self._store.transaction() as tx:
-            return (await tx.incidents.get(int(incident_ref.removeprefix("INC-")))).alerts_firing
+            return (await tx.incidents.get(_number(incident_ref))).alerts_firing
+
+    async def firing_alerts(self, incident_ref: str, limit: int) -> tuple[IncidentAlert, ...]:
+        """Return the incident's alerts that still fire, oldest first."""
+        async with self._store.transaction() as tx:
+            found = await tx.alerts.of_incident(_number(incident_ref), firing_only=True, limit=limit)
+        return tuple(IncidentAlert(source=a.source, fingerprint=a.fingerprint, labels=a.labels) for a in found)
+
+
+def _number(incident_ref: str) -> int:
+    return int(incident_ref.removeprefix("INC-"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +126,7 @@ class Outside:
     clusters: Mapping[str, KubernetesAdapter]
     databases: Mapping[str, PostgresTarget]
     prometheus: Prometheus | None
+    caches: Mapping[str, RedisTarget] = field(default_factory=dict)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -118,16 +150,19 @@ def build_outside(settings: Settings, *, reach: Reach, store: Store, people: Peo
         for name, target in settings.targets.kubernetes.items()
     }
     databases = Listed(ConfiguredDatabases(settings), "database", reach)
+    caches = Listed(ConfiguredCaches(settings), "cache", reach)
     url = settings.prometheus.url
     prometheus = Prometheus(url.get_secret_value()) if url else None
     alertmanagers = _alertmanagers(settings, clock)
     systems = Systems(
         kubernetes=clusters,
         postgres=databases,
-        metrics=prometheus,
         graphs=GraphPainter(),
         web=_web(settings),
         tls=_tls(settings),
+        redis=caches,
+        alertmanagers=alertmanagers,
+        metrics=prometheus,
         alerts=StoredAlerts(store),
         people=people,
     )
@@ -138,6 +173,7 @@ def build_outside(settings: Settings, *, reach: Reach, store: Store, people: Peo
         alertmanagers=alertmanagers,
         clusters=clusters,
         databases=databases,
+        caches=caches,
         prometheus=prometheus,
     )
 

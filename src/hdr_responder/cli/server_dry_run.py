@@ -99,6 +99,9 @@ async def _may(outside: Outside, right: Permission) -> bool:
         case "postgres":
             outside.systems.database(right.scope)
             return not await missing_in_database(outside.databases[right.scope], [right])
+        case "redis":
+            outside.systems.cache(right.scope)
+            return not await outside.caches[right.scope].missing([right])
         case _:
             return True  # nobody can be asked beforehand: the rehearsal itself tells
 

@@ -123,6 +123,11 @@ class CompiledStep:
         return mutation is not None and mutation.undoable is Undo.RESTORES and self.model.undo is None
 
     @property
+    def ends_with_incident(self) -> bool:
+        """Whether the change is put back when the incident is resolved."""
+        return self.undoes and self.mutation is not None and self.mutation.ends_with_incident
+
+    @property
     def depends_on_steps(self) -> frozenset[str]:
         """Ids of the earlier steps whose outcome or result this one reads."""
         return self.with_.depends_on_steps.union(*(c.depends_on_steps for c in self.conditions))

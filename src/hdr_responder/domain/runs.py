@@ -176,6 +176,8 @@ class PlannedStep(BaseModel):
     undo_after_seconds: float | None = None
     restores: bool = False
     """Whether the change is put back when the run is undone."""
+    ends_with_incident: bool = False
+    """Whether the change is put back when the incident is resolved."""
     item: JsonValue = None
     """The entry of the step's ``for_each``."""
     group: str = ""

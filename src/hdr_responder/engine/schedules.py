@@ -190,6 +190,7 @@ def _resolve(told: Telling, why: str) -> None:
     incident.page_at = incident.escalate_at = None
     told.ledger.entry(incident, EntryKind.RESOLVED, f"Resolved: {why}")
     told.ledger.page_state(incident, NotificationKind.PAGE_RESOLVE)
+    told.ledger.plan(incident)
 
 
 def _needs_nobody(run: Run) -> bool:

@@ -29,6 +29,24 @@ async def give_back_targets(tx: Transaction, ledger: Ledger, run_id: uuid.UUID) 
         ledger.wake(Job.START, str(waiting))
 
 
+async def end_with_incident(told: Telling) -> None:
+    """Let the changes that last no longer than their incident be taken back now, since it is over.
+
+    One that is just being made is not among them: whoever records it sees that the incident is over.
+    """
+    for run in await told.tx.runs.of_incident(told.incident.id):
+        lasting = {s.id for s in run.plan.steps if s.ends_with_incident}
+        if not lasting:
+            continue
+        locked = await told.tx.runs.get(run.id, lock=True)
+        for step in await told.tx.runs.steps(run.id):
+            stands = step.status is StepStatus.SUCCEEDED and step.undone is None
+            if step.step_id in lasting and stands and (step.undo_at is None or step.undo_at > told.ledger.now):
+                step.undo_at = told.ledger.now
+                await told.tx.runs.save_step(locked, step)
+                told.ledger.wake(Job.UNDO, str(run.id))
+
+
 async def close_steps(told: Telling, run: Run) -> None:
     """Give the steps that had begun an outcome when their run ends while no worker is at them.
 

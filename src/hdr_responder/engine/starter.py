@@ -30,7 +30,7 @@ from hdr_responder.engine.holding import MAX_HELD, Holding
 from hdr_responder.engine.ledger import Lanes
 from hdr_responder.engine.measures import Measures
 from hdr_responder.engine.planner import PlanError, Planner
-from hdr_responder.engine.settling import close_steps, let_go
+from hdr_responder.engine.settling import close_steps, end_with_incident, let_go
 from hdr_responder.engine.surveyor import Outlook
 from hdr_responder.engine.telling import Telling, telling
 from hdr_responder.errors import ConflictError, TemporaryError
@@ -85,6 +85,8 @@ class Starter:
                 await self._plan(told, alerts)
             else:
                 await self._end_waiting(told)
+                if not told.incident.status.is_open:
+                    await end_with_incident(told)
 
     async def start_run(self, run_id: uuid.UUID) -> None:
         """Ask the guards of a waiting run again and start it if they all agree; what cannot be read blocks."""

@@ -320,6 +320,8 @@ class Stepping:
             now = told.ledger.now
             step.move(outcome.status, at=now)
             step.result, step.error = result, outcome.error
+            if self._frozen.planned(step.step_id).ends_with_incident and not told.incident.status.is_open:
+                after = timedelta()
             if after is not None and outcome.status is StepStatus.SUCCEEDED:
                 step.undo_at = now + after
                 told.ledger.wake(Job.UNDO, str(self._run.id), after=after)

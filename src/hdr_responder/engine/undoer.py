@@ -124,7 +124,7 @@ class Undoer:
         self, run: Run, steps: Sequence[Step], step: Step, compiled: CompiledStep, error: HdrError
     ) -> None:
         log.warning("undo_retried", step=step.step_id, error=str(error))
-        late = self._bench.clock.now() - _first_due(run, step, compiled)
+        late = self._bench.clock.now() - await self._first_due(run, step, compiled)
         if late >= GIVE_UP_AFTER:
             text = f"failed: not possible for {format_duration(GIVE_UP_AFTER)}: {error}"
             return await self._record(run, steps, step, text, escalate=True)
@@ -136,6 +136,15 @@ class Undoer:
             if late < AGAIN:
                 text = f"Undo of step {step.step_id} is tried again: {error}"[:1000]
                 told.ledger.entry(told.incident, EntryKind.PROBLEM, text, run_id=run.id)
+
+    async def _first_due(self, run: Run, step: Step, compiled: CompiledStep) -> datetime:
+        """Return when the change was first to be taken back."""
+        due = _first_due(run, step, compiled)
+        if run.undo_forced_at is not None or not compiled.ends_with_incident:
+            return due
+        async with self._bench.store.transaction() as tx:
+            resolved_at = (await tx.incidents.get(run.incident_id)).resolved_at
+        return max(due, resolved_at or due)
 
     async def _record(self, run: Run, steps: Sequence[Step], step: Step, undone: str, *, escalate: bool) -> None:
         async with self._bench.telling(run) as told:
@@ -166,7 +175,7 @@ def _is_due(step: Step, now: datetime) -> bool:
 
 
 def _first_due(run: Run, step: Step, compiled: CompiledStep) -> datetime:
-    """Return when the change was first to be taken back."""
+    """Return when the change was first to be taken back, judged by the run alone."""
     assert run.ended_at is not None
     if run.undo_forced_at is not None:
         return run.undo_forced_at

@@ -173,6 +173,7 @@ def _action(frame: _Frame, step: CompiledStep, index: int | None, item: object) 
         undoable=step.mutation is not None and step.mutation.undoable is Undo.RESTORES,
         destructive=step.mutation is not None and step.mutation.destructive,
         restores=step.undoes,
+        ends_with_incident=step.ends_with_incident,
         item=to_json(item),
         group=step.group,
     )
@@ -229,7 +230,8 @@ def _undo(step: CompiledStep) -> str:
     if not step.undoes:
         return "cannot be taken back" if step.mutation.undoable is Undo.NONE else "stays"
     after = step.model.for_
-    return f"taken back after {format_duration(after)}" if after else "taken back if it does not help"
+    told = f"taken back after {format_duration(after)}" if after else "taken back if it does not help"
+    return f"{told}, or when the incident is resolved" if step.ends_with_incident else told
 
 
 def _shown(value: Any) -> Any:

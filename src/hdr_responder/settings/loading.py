@@ -36,7 +36,6 @@ _log = logging.getLogger(__name__)
 RESERVED: Mapping[Loc, str] = {
     ("smtp",): "this version sends no e-mail",
     ("pagerduty", "webhook_secret"): "this version takes no PagerDuty webhooks",
-    ("targets", "redis"): "this version acts on no Redis servers",
 }
 """Names that are fixed for settings which nothing reads yet: they are named in a warning and otherwise ignored."""
 

@@ -312,6 +312,15 @@ class PostgresTargetSettings(Section):
     """Its address; may stay unset until a playbook names the target."""
 
 
+class RedisTargetSettings(Section):
+    """A Redis that actions may act on, never the one that shares our own rate limits."""
+
+    url: RedisUrl | None = None
+    """Its address, or that of any node of the cluster; may stay unset until a playbook names the target."""
+    cluster: bool = False
+    """Whether it is a cluster, of which every master is then asked; a target that is the other kind is refused."""
+
+
 class KubernetesTargetSettings(Section):
     """A cluster that actions may act on, by the value of the alerts' cluster label."""
 
@@ -344,6 +353,8 @@ class TargetSettings(Section):
 
     postgres: dict[str, PostgresTargetSettings] = Field(default_factory=dict)
     """Databases by name."""
+    redis: dict[str, RedisTargetSettings] = Field(default_factory=dict)
+    """Redis servers and clusters by name."""
     kubernetes: dict[str, KubernetesTargetSettings] = Field(default_factory=dict)
     """Clusters by the value of the alerts' cluster label."""
     http: dict[str, HttpTargetSettings] = Field(default_factory=dict)
@@ -362,6 +373,16 @@ class TargetSettings(Section):
         if address is None:
             variable = f"HDR_TARGETS__POSTGRES__{name.upper().replace('-', '_')}__URL"
             raise ConfigError(f"targets.postgres.{name} has no url; set {variable}")
+        return address.get_secret_value()
+
+    def redis_url(self, name: str) -> str:
+        """Return the address of a target Redis; raises as `postgres_url` does."""
+        if name not in self.redis:
+            raise NotFoundError(f"no targets.redis.{name} is configured")
+        address = self.redis[name].url
+        if address is None:
+            variable = f"HDR_TARGETS__REDIS__{name.upper().replace('-', '_')}__URL"
+            raise ConfigError(f"targets.redis.{name} has no url; set {variable}")
         return address.get_secret_value()
 
 

@@ -24,6 +24,8 @@ def test_every_mutation_decides(mutation: AnyMutation) -> None:
         ("kubernetes.isolate", True),
         ("kubernetes.release", True),
         ("postgres.terminate_blocker", True),
+        ("redis.delete_by_pattern", True),
+        ("redis.set_config", False),
     ],
 )
 def test_what_ends_or_cuts_off_is_destructive(name: str, destructive: bool) -> None:

@@ -10,11 +10,13 @@ from hdr_responder.errors import NotFoundError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hdr_responder.domain.ports.alertmanager import AlertmanagerCluster, IncidentAlert
     from hdr_responder.domain.ports.certificates import TlsServer
     from hdr_responder.domain.ports.graphs import Painter
     from hdr_responder.domain.ports.kubernetes import KubernetesCluster
     from hdr_responder.domain.ports.metrics import MetricsSource
     from hdr_responder.domain.ports.postgres import PostgresServer
+    from hdr_responder.domain.ports.redis import RedisServer
     from hdr_responder.domain.ports.web import WebService
     from hdr_responder.domain.priorities import Priority
 
@@ -26,6 +28,10 @@ class AlertState(Protocol):
 
     async def unresolved(self, incident_ref: str) -> int:
         """Return how many of the incident's alerts still fire."""
+        ...
+
+    async def firing_alerts(self, incident_ref: str, limit: int) -> tuple[IncidentAlert, ...]:
+        """Return the incident's alerts that still fire, oldest first, at most ``limit``."""
         ...
 
 
@@ -64,6 +70,9 @@ class Systems:
     postgres: Mapping[str, PostgresServer] = field(default_factory=dict)
     web: Mapping[str, WebService] = field(default_factory=dict)
     tls: Mapping[str, TlsServer] = field(default_factory=dict)
+    redis: Mapping[str, RedisServer] = field(default_factory=dict)
+    alertmanagers: Mapping[str, AlertmanagerCluster] = field(default_factory=dict)
+    """By the source of deliveries; ``""`` serves the sources without one of their own."""
     metrics: MetricsSource | None = None
     graphs: Painter | None = None
     alerts: AlertState | None = None
@@ -87,6 +96,19 @@ class Systems:
     def tls_server(self, name: str) -> TlsServer:
         """Return the server ``name``; raises NotFoundError when ``targets.tls`` has none of that name."""
         return _named(self.tls, name, "targets.tls")
+
+    def cache(self, name: str) -> RedisServer:
+        """Return the target Redis ``name``; raises NotFoundError when ``targets.redis`` has none of that name."""
+        return _named(self.redis, name, "targets.redis")
+
+    def alertmanager(self, source: str) -> AlertmanagerCluster:
+        """Return the Alertmanager that alerts of ``source`` come from; raises NotFoundError when none is configured."""
+        found = self.alertmanagers.get(source) or self.alertmanagers.get("")
+        if found is None:
+            raise NotFoundError(
+                f"no alertmanager.url and no alertmanager.sources.{source or '<name>'}.url is configured"
+            )
+        return found
 
 
 def _named(systems: Mapping[str, S], name: str, section: str) -> S:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the service tests need beside the Python packages: Redis and Prometheus from apt, Alertmanager and the
-# Kubernetes control plane built from the Go modules that tests/services/go pins. What is there already is left alone,
+# Installs what the service tests need beside the Python packages: Redis, Prometheus and a PostgreSQL with contrib
+# extensions and TLS from apt, Alertmanager and the Kubernetes control plane built from the Go modules that tests/services/go pins. What is there already is left alone,
 # so every run but the first ends at once. Exits 1, with a list, when something cannot be had.
 set -euo pipefail
 
@@ -38,6 +38,26 @@ from_apt() {
     if ! apt_install "$package" && ! { as_root apt-get update --quiet && apt_install "$package"; }; then
         missing+=("$program: apt-get could not install $package")
     fi
+}
+
+# postgres_from_apt: the packages make and start a cluster of the system unless told otherwise while they are installed
+postgres_from_apt() {
+    if compgen -G "/usr/lib/postgresql/*/bin/postgres" >/dev/null &&
+        compgen -G "/usr/share/postgresql/*/extension/pg_stat_statements.control" >/dev/null; then return; fi
+    if ! can_install; then
+        missing+=("postgres: install postgresql and postgresql-contrib (no apt-get, or neither root nor password-less sudo)")
+        return
+    fi
+    local folder=/etc/postgresql-common/createcluster.d package
+    as_root mkdir -p "$folder"
+    echo 'create_main_cluster = false' | as_root tee "$folder/hdr-responder-tests.conf" >/dev/null
+    for package in postgresql postgresql-contrib openssl; do
+        say "installing $package"
+        if ! apt_install "$package" && ! { as_root apt-get update --quiet && apt_install "$package"; }; then
+            missing+=("postgres: apt-get could not install $package")
+        fi
+    done
+    as_root rm -f "$folder/hdr-responder-tests.conf"
 }
 
 # key MODULE: the name of the module's folder in the cache; tests/services/tools.py computes the same
@@ -101,6 +121,7 @@ main() {
     from_apt redis-server redis-server
     from_apt openssl openssl
     from_apt prometheus prometheus
+    postgres_from_apt
 
     mkdir -p "$CACHE"
     exec 9>"$CACHE/.lock"

@@ -1,6 +1,7 @@
-"""A real PostgreSQL server from the wheel that the embedded database uses too, so that tests see the same version.
+"""A real PostgreSQL server: the wheel that the embedded database uses too, or the distribution's own.
 
-PostgreSQL refuses to run as root: as root the server runs under the wheel's own system user.
+The wheel has no contrib extensions and no TLS; what needs them, and what must work on an older version too, runs on the
+distribution's. PostgreSQL refuses to run as root: as root the server runs under the wheel's own system user.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pwd
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -23,29 +24,49 @@ from tests.services.processes import ServiceError, ServiceProcess, poll, service
 
 _SYSTEM_USER = "pgserver"
 _INSTALLATION = "pginstall18"
+_DISTRIBUTION = Path("/usr/lib/postgresql")
 _COMMAND_SECONDS = 60
 
 
 class PostgresServer:
     """One server that can be stopped, started again on the same port and data, frozen and crashed.
 
-    ``durable`` turns fsync on, for benchmarks; a killed process loses no committed data either way.
+    ``durable`` turns fsync on, for benchmarks; a killed process loses no committed data either way. ``distribution``
+    takes the distribution's programs instead of the wheel's. ``settings`` are given on the command line. With
+    ``copy_of`` the data is a base backup of that running server, which this one then follows as its standby.
     """
 
-    def __init__(self, folder: Path, *, max_connections: int = 200, durable: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_connections: int = 200,
+        durable: bool = False,
+        distribution: bool = False,
+        settings: Mapping[str, str] | None = None,
+        copy_of: PostgresServer | None = None,
+    ) -> None:
         self.port = free_port()
+        self.folder = folder
         self._user = _system_user()
-        self._programs = _programs(folder)
+        self._programs = _distribution_programs() if distribution else _programs(folder)
         self._data = folder / "data"
         self._log = folder / "postgres.log"
         self._names = itertools.count(1)
         self._templates: set[str] = set()
         if self._user is not None:
             _give(folder, self._user)
-        self._run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
+        self._settings = {**_settings(max_connections, durable), **(settings or {})}
+        if copy_of is None:
+            self._run(
+                "initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"
+            )
+        else:
+            source = ["--dbname", copy_of.dsn(), "--checkpoint=fast", "--write-recovery-conf", "--no-sync"]
+            self._run("pg_basebackup", *source)
         self.process = ServiceProcess(
             name="postgres",
-            argv=[str(self._programs / "postgres"), "-D", str(self._data), *self._options(max_connections, durable)],
+            argv=[str(self._programs / "postgres"), "-D", str(self._data), *self._options()],
             log_path=self._log,
             user=self._user,
             stop_signal=signal.SIGINT,
@@ -107,6 +128,17 @@ class PostgresServer:
             ["psql", "--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1", "-d", self.dsn(database), "-c", sql]
         )
 
+    def run_script(self, text: str, *, database: str = "postgres", **variables: str) -> str:
+        """Run a script with psql's own commands through psql; its output. Raises ServiceError with the message."""
+        options = [part for name, value in variables.items() for part in ("-v", f"{name}={value}")]
+        argv = ["psql", "--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1", *options, "-d", self.dsn(database), "-f", "-"]
+        return self._command(argv, text)
+
+    def give(self, path: Path) -> None:
+        """Hand a file to the user that the server runs under."""
+        if self._user is not None:
+            _give(path, self._user)
+
     def create_database(self, *, template: str | None = None) -> str:
         """Create a database of its own, a copy of ``template`` when given; its name."""
         name = f"test_{next(self._names)}"
@@ -140,18 +172,13 @@ class PostgresServer:
             self.ensure_running()
             self.drop_database(name)
 
-    def _options(self, max_connections: int, durable: bool) -> list[str]:
-        settings = {
+    def _options(self) -> list[str]:
+        own = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": str(self._data.parent),
-            "max_connections": str(max_connections),
-            "shared_buffers": "64MB",
-            "fsync": "on" if durable else "off",
-            "full_page_writes": "on" if durable else "off",
-            "timezone": "UTC",
         }
-        return [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+        return [part for key, value in {**self._settings, **own}.items() for part in ("-c", f"{key}={value}")]
 
     def _answers(self) -> bool:
         try:
@@ -168,10 +195,10 @@ class PostgresServer:
     def _run(self, program: str, *arguments: str) -> str:
         return self._command([program, "-D", str(self._data), *arguments])
 
-    def _command(self, argv: Sequence[str]) -> str:
+    def _command(self, argv: Sequence[str], text: str = "") -> str:
         done = subprocess.run(
             [str(self._programs / argv[0]), *argv[1:]],
-            stdin=subprocess.DEVNULL,
+            input=text,
             capture_output=True,
             text=True,
             check=False,
@@ -187,15 +214,47 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def run_postgres(*, max_connections: int = 200, durable: bool = False) -> Iterator[PostgresServer]:
-    """A running server in a temporary folder, ended with the block."""
+def run_postgres(
+    *,
+    max_connections: int = 200,
+    durable: bool = False,
+    distribution: bool = False,
+    settings: Mapping[str, str] | None = None,
+    copy_of: PostgresServer | None = None,
+) -> Iterator[PostgresServer]:
+    """A running server in a temporary folder, ended with the block; see `PostgresServer` for the options."""
     with service_folder("pg") as folder:
-        server = PostgresServer(folder, max_connections=max_connections, durable=durable)
+        server = PostgresServer(
+            folder,
+            max_connections=max_connections,
+            durable=durable,
+            distribution=distribution,
+            settings=settings,
+            copy_of=copy_of,
+        )
         try:
             server.start()
             yield server
         finally:
             server.stop()
+
+
+def _settings(max_connections: int, durable: bool) -> dict[str, str]:
+    return {
+        "max_connections": str(max_connections),
+        "shared_buffers": "64MB",
+        "fsync": "on" if durable else "off",
+        "full_page_writes": "on" if durable else "off",
+        "timezone": "UTC",
+    }
+
+
+def _distribution_programs() -> Path:
+    """The programs of the newest version that the distribution's packages installed."""
+    found = [p.parent for p in _DISTRIBUTION.glob("*/bin/postgres") if p.parts[-3].isdigit()]
+    if not found:
+        raise ServiceError(f"{_DISTRIBUTION} has no PostgreSQL: run `make test`, or scripts/test-tools.sh")
+    return max(found, key=lambda programs: int(programs.parts[-2]))
 
 
 def _system_user() -> str | None:
@@ -234,6 +293,6 @@ def _programs(folder: Path) -> Path:
     return folder / package.name / _INSTALLATION / "bin"
 
 
-def _give(folder: Path, user: str) -> None:
+def _give(path: Path, user: str) -> None:
     entry = pwd.getpwnam(user)
-    os.chown(folder, entry.pw_uid, entry.pw_gid)
+    os.chown(path, entry.pw_uid, entry.pw_gid)

@@ -72,9 +72,9 @@ class Undone(StrEnum):
 class Permission:
     """One right that a step needs, printable in a plan and checkable beforehand.
 
-    Kubernetes: ``system="kubernetes"``, ``scope`` the cluster, ``verb`` and ``resource`` (``apps/deployments``) and
-    ``namespace``. PostgreSQL: ``scope`` the target; ``verb`` a predefined role (``pg_signal_backend``), or a privilege
-    (``execute``, ``set``, ``maintain``) with the ``resource`` it is held on. Redis: ``scope`` the target, ``verb`` the
+    Kubernetes: ``scope`` the cluster, ``verb`` and ``resource`` (``apps/deployments``) and ``namespace``. PostgreSQL:
+    ``scope`` the target; ``verb`` a predefined role (``pg_signal_backend``), or a privilege (``execute``, ``select``,
+    ``maintain``, ``alter system``) with the ``resource`` it is held on. Redis: ``scope`` the target, ``verb`` the
     command (``config|set``), ``resource`` the key pattern. Slack: ``verb`` the scope of the token (``chat:write``).
     """
 

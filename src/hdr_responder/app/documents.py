@@ -19,9 +19,7 @@ def load_documents(settings: Settings) -> Documents:
 
 def target_names(settings: Settings) -> TargetNames:
     """Return the databases and Redis servers that the settings name."""
-    return TargetNames(
-        databases=frozenset(settings.targets.postgres), caches=frozenset(getattr(settings.targets, "redis", ()))
-    )
+    return TargetNames(databases=frozenset(settings.targets.postgres), caches=frozenset(settings.targets.redis))
 
 
 def unknown_effects(settings: Settings) -> list[str]:

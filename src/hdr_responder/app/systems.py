@@ -61,9 +61,14 @@ class ConfiguredDatabases(Mapping[str, PostgresTarget]):
 
     def __init__(self, settings: Settings) -> None:
         self._targets = settings.targets
+        self._built: dict[str, PostgresTarget] = {}
 
     def __getitem__(self, name: str) -> PostgresTarget:
-        return PostgresTarget(name, self._targets.postgres_url(name))
+        if name not in self._built:
+            url = self._targets.postgres_url(name)
+            target = self._targets.postgres[name]
+            self._built[name] = PostgresTarget(name, url, connections=target.connections, schemas=target.schemas)
+        return self._built[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._targets.postgres

@@ -69,16 +69,24 @@ def _questions(
         yield ask(f"alertmanager {source}".rstrip(), _alertmanager(alertmanager, peers), _look("alertmanager", "url"))
     if outside.prometheus is not None:
         yield ask("prometheus", _prometheus(outside.prometheus), _look("prometheus", "url"))
+    yield from _asked_targets(settings, outside, desk)
+    for lane, sender in people.senders.items():
+        yield ask(f"lane {lane}", sender.check())
+        if isinstance(sender, SlackSender):
+            yield from desk.of_slack(sender, settings)
+
+
+def _asked_targets(settings: Settings, outside: Outside, desk: RightsDesk) -> Iterator[Awaitable[Finding]]:
+    """Yield the questions to clusters, databases and caches that may be touched."""
     for name, cluster in outside.clusters.items():
         advice = f"{_look('kubernetes', 'kubeconfig')} and targets.kubernetes.{name}"
         yield from desk.of_cluster(cluster, advice)
     for name, target in settings.targets.postgres.items():
         if target.url is not None and name in desk.reach.databases:
             yield from desk.of_database(outside.databases[name], _look("targets", "postgres", name, "url"))
-    for lane, sender in people.senders.items():
-        yield ask(f"lane {lane}", sender.check())
-        if isinstance(sender, SlackSender):
-            yield from desk.of_slack(sender, settings)
+    for name, cache in settings.targets.redis.items():
+        if cache.url is not None and name in desk.reach.caches:
+            yield from desk.of_cache(outside.caches[name], _look("targets", "redis", name, "url"))
 
 
 def _stated(settings: Settings, people: PeopleLanes) -> Iterator[Finding]:
@@ -103,13 +111,17 @@ def _targets(settings: Settings, desk: RightsDesk) -> Iterator[Finding]:
     """Yield the targets that are not asked, each with the reason."""
     if not settings.targets.kubernetes:
         yield absent("clusters", "nothing in Kubernetes can be acted on; name clusters under targets.kubernetes")
-    for name, target in settings.targets.postgres.items():
-        if target.url is None:
-            address = variable(("targets", "postgres", name, "url"))
-            yield absent(f"postgres {name}", f"it cannot be acted on; set {address}")
-        elif name not in desk.reach.databases:
-            why = f"no service of {CATALOGUE} lists it" if desk.needs else "the documents are wrong"
-            yield absent(f"postgres {name}", f"it is not touched: {why}")
+    kinds = (
+        ("postgres", settings.targets.postgres, desk.reach.databases),
+        ("redis", settings.targets.redis, desk.reach.caches),
+    )
+    for kind, targets, listed in kinds:
+        for name, target in targets.items():
+            if target.url is None:
+                yield absent(f"{kind} {name}", f"it cannot be acted on; set {variable(('targets', kind, name, 'url'))}")
+            elif name not in listed:
+                why = f"no service of {CATALOGUE} lists it" if desk.needs else "the documents are wrong"
+                yield absent(f"{kind} {name}", f"it is not touched: {why}")
 
 
 def _documents(settings: Settings) -> Documents | Finding:

@@ -15,7 +15,7 @@ from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.adapters.postgres_target import PostgresTarget
 from hdr_responder.adapters.slack import SlackSender
 from hdr_responder.adapters.slack.scopes import LISTENING, POSTING, PRIVATE
-from hdr_responder.cli.excess import PingedHolder, RightsHolder, cluster_excess
+from hdr_responder.cli.excess import PingedHolder, cluster_excess
 from hdr_responder.cli.findings import Finding, ask, some, warned, weigh
 from hdr_responder.documents.catalogue import Documents
 from hdr_responder.documents.rights import Needs, needed_rights
@@ -55,13 +55,12 @@ class RightsDesk:
         """Yield whether a database answers and lets our role do all that is needed, and whether it lets it do more."""
         needed = self._needed("postgres", server.name)
         yield ask(f"postgres {server.name}", _database(server, needed), advice)
-        if isinstance(server, RightsHolder):
-            yield weigh(
-                f"postgres {server.name} excess",
-                server.excess(needed),
-                "our role can do nothing that no playbook needs",
-                "our role can do more than hdr-responder rbac --kind postgres prints, take it away",
-            )
+        yield weigh(
+            f"postgres {server.name} excess",
+            server.excess(needed),
+            "our role can do nothing that no playbook needs",
+            "our role can do more than hdr-responder rbac --kind postgres prints, take it away",
+        )
 
     def of_cache(self, server: PingedHolder, advice: str) -> Iterator[Awaitable[Finding]]:
         """Yield the same of a Redis server."""
@@ -111,7 +110,7 @@ async def _cluster(cluster: KubernetesAdapter, needed: Sequence[Permission]) -> 
 
 async def _database(server: PostgresTarget, needed: Sequence[Permission]) -> str:
     info = await server.ping()
-    missing = await missing_in_database(server, needed)
+    missing = await server.missing(needed)
     if missing:
         how = "grant them as hdr-responder rbac --kind postgres prints"
         raise ForbiddenError(f"the playbooks need rights that our role lacks: {', '.join(missing)}; {how}")
@@ -126,13 +125,6 @@ async def _cache(server: PingedHolder, needed: Sequence[Permission]) -> str:
         how = "grant them as hdr-responder rbac --kind redis prints"
         raise ForbiddenError(f"the playbooks need rights that our user lacks: {', '.join(missing)}; {how}")
     return f"Redis {info.version}, with all {len(needed)} rights that the playbooks need"
-
-
-async def missing_in_database(server: PostgresTarget, needed: Sequence[Permission]) -> tuple[str, ...]:
-    """Return those of the rights that our role lacks, as text."""
-    if isinstance(server, RightsHolder):
-        return await server.missing(needed)
-    return await server.missing_roles([right.verb for right in needed])
 
 
 async def _scopes(sender: SlackSender, used: set[str]) -> str:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from hdr_responder.actions.contract import AnyMutation, Evidence, Fence, Parameters, Permission, StepContext
 from hdr_responder.app.systems import Outside, build_outside
 from hdr_responder.cli.examination import NoStore
-from hdr_responder.cli.held_rights import missing_in_database
 from hdr_responder.cli.rehearsal import Rehearsal, values_of
 from hdr_responder.documents.compiled import CompiledStep
 from hdr_responder.documents.playbooks import CompiledPlaybook
@@ -98,7 +97,7 @@ async def _may(outside: Outside, right: Permission) -> bool:
             return await outside.systems.cluster(right.scope).may(right)
         case "postgres":
             outside.systems.database(right.scope)
-            return not await missing_in_database(outside.databases[right.scope], [right])
+            return not await outside.databases[right.scope].missing([right])
         case "redis":
             outside.systems.cache(right.scope)
             return not await outside.caches[right.scope].missing([right])

@@ -310,6 +310,10 @@ class PostgresTargetSettings(Section):
 
     url: PostgresUrl | None = None
     """Its address; may stay unset until a playbook names the target."""
+    schemas: tuple[str, ...] = ("public",)
+    """Schemas whose tables and indexes may be maintained; those of the system never are."""
+    connections: Annotated[int, Ge(1), Le(20)] = 3
+    """Most connections that one process opens for short calls; one more runs maintenance."""
 
 
 class RedisTargetSettings(Section):

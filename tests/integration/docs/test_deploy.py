@@ -14,7 +14,7 @@ from hdr_responder.actions.contract import Permission
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.adapters.postgres_target import PostgresTarget
 from hdr_responder.adapters.store.migrate import migrate
-from hdr_responder.domain.ports.postgres import READ_ROLE, SIGNAL_ROLE, Safety
+from hdr_responder.domain.ports.postgres import READ_ROLE, SIGNAL_ROLE, Need, Safety
 from tests.integration.kubernetes.steps import responder
 from tests.services.kubernetes import RESPONDER, ControlPlane
 from tests.services.postgres import PostgresServer, run_postgres
@@ -73,12 +73,8 @@ def test_prometheus_takes_the_rules_and_they_fire_as_they_should() -> None:
 def granted_server() -> Any:
     """A server of its own, since roles are the whole server's."""
     with run_postgres(max_connections=20) as server:
-        for name in ("store.sql", "target.sql"):
-            # A database cannot be created in a transaction, so the statements go one by one, as psql sends them.
-            text = (DEPLOY / "postgres" / name).read_text("utf-8")
-            code = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
-            for statement in filter(str.strip, code.split(";")):
-                server.execute(statement)
+        for name in ("store.sql", "role.sql"):
+            server.run_script((DEPLOY / "postgres" / name).read_text("utf-8"))
         yield server
 
 
@@ -101,7 +97,7 @@ async def test_the_store_s_role_can_bring_the_schema(granted_server: PostgresSer
 async def test_the_target_s_role_can_look_and_signal_and_nothing_else(granted_server: PostgresServer) -> None:
     granted_server.execute("create table secrets (x text)")
     target = PostgresTarget("t", as_user(granted_server, "hdr_responder_target", "postgres"))
-    assert await target.missing_roles([READ_ROLE, SIGNAL_ROLE]) == ()
+    assert await target.missing([Need(READ_ROLE), Need(SIGNAL_ROLE)]) == ()
     safety = Safety(blocking_for=timedelta(seconds=5), protected_applications=(), protected_roles=())
     assert (await target.blocking(safety)).roots == ()
     assert await target.judge([], safety) == ()

@@ -14,10 +14,8 @@ from datetime import timedelta
 import asyncpg
 
 from hdr_responder.actions.contract import Evidence, Fence, State, StepContext
-from hdr_responder.actions.postgres import (
-    BlockingChain,
-    BlockingChainParameters,
-    BlockingChainResult,
+from hdr_responder.actions.postgres.blocking import BlockingChain, BlockingChainParameters, BlockingChainResult
+from hdr_responder.actions.postgres.termination import (
     TerminateBlocker,
     TerminateBlockerParameters,
     TerminateBlockerResult,

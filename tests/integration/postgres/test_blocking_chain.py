@@ -8,10 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from hdr_responder.actions.postgres import (
-    BlockingChain,
-    BlockingChainParameters,
-)
+from hdr_responder.actions.postgres.blocking import BlockingChain, BlockingChainParameters
 from hdr_responder.errors import ConflictError
 from tests.integration.postgres.sessions import (
     NOW,
@@ -41,7 +38,7 @@ async def test_a_chain_is_followed_to_its_root(database: Database) -> None:
     assert root.pid == pid(first)
     assert root.waiting == 2
     assert root.state == "idle in transaction"
-    assert root.query.startswith("UPDATE jobs SET note = 'held'")
+    assert root.query.startswith("UPDATE jobs SET note = ? WHERE id = ?")
     assert {wait.pid: wait.blocked_by for wait in found.waiting} == {
         pid(second): (pid(first),),
         pid(third): (pid(second),),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from hdr_responder.actions.contract import StepContext
-from hdr_responder.actions.postgres_health import Reachable, ReachableParameters
+from hdr_responder.actions.postgres.health import Reachable, ReachableParameters
 from hdr_responder.adapters.postgres_target import PostgresTarget
 from hdr_responder.domain.ports.postgres import ServerInfo
 from hdr_responder.domain.ports.systems import Systems

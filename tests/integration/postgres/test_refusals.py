@@ -11,13 +11,10 @@ import asyncpg
 import pytest
 
 from hdr_responder.actions.contract import State
-from hdr_responder.actions.postgres import (
-    BlockingChain,
-    BlockingChainParameters,
-    Ping,
-    PingParameters,
-    TerminateBlocker,
-)
+from hdr_responder.actions.postgres.blocking import BlockingChain, BlockingChainParameters
+from hdr_responder.actions.postgres.health import Ping, PingParameters
+from hdr_responder.actions.postgres.termination import TerminateBlocker
+from hdr_responder.domain.ports.postgres import Need
 from hdr_responder.errors import ConflictError, ForbiddenError
 from tests.integration.postgres.sessions import (
     LONG,
@@ -207,11 +204,11 @@ async def test_only_what_was_captured_is_ended(database: Database) -> None:
 async def test_a_session_that_blocks_nobody_any_more_is_left_alone(database: Database) -> None:
     holder = await database.holder()
     waiting = await database.connect()
-    await waiting.execute("SET lock_timeout = '300ms'")
     wait = await database.waiter(1, waiting)
     action, ctx, params = TerminateBlocker(), context(database), ending((await find(database)).roots)
     state = await action.capture(ctx, params)
-    with pytest.raises(asyncpg.LockNotAvailableError):
+    await holder.execute(f"SELECT pg_cancel_backend({pid(waiting)})")
+    with pytest.raises(asyncpg.QueryCanceledError):
         await wait
 
     with pytest.raises(ConflictError, match="blocks nobody"):
@@ -235,7 +232,7 @@ async def test_the_two_roles_are_enough_and_needed(database: Database) -> None:
     with pytest.raises(ForbiddenError, match="pg_read_all_stats"):
         await BlockingChain().execute(context(database, "blind"), BlockingChainParameters(target="empire"))
     blind = context(database, "blind").systems.database("empire")
-    assert await blind.missing_roles(["pg_signal_backend", "nonsense"]) == ("pg_signal_backend", "nonsense")
+    assert await blind.missing([Need("pg_signal_backend"), Need("nonsense")]) == ("pg_signal_backend", "nonsense")
     assert {str(permission) for permission in TerminateBlocker().permissions(params)} == {
         "postgres:empire pg_read_all_stats",
         "postgres:empire pg_signal_backend",

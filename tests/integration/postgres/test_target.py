@@ -6,10 +6,7 @@ import asyncio
 
 import pytest
 
-from hdr_responder.actions.postgres import (
-    Ping,
-    PingParameters,
-)
+from hdr_responder.actions.postgres.health import Ping, PingParameters
 from hdr_responder.adapters.postgres_target import PostgresTarget
 from hdr_responder.errors import ConfigError, ForbiddenError, PermanentError, UnavailableError
 from tests.integration.postgres.sessions import (

@@ -10,11 +10,8 @@ import asyncpg
 import pytest
 
 from hdr_responder.actions.contract import Seen
-from hdr_responder.actions.postgres import (
-    TerminateBlocker,
-    Unblocked,
-    UnblockedParameters,
-)
+from hdr_responder.actions.postgres.blocking import Unblocked, UnblockedParameters
+from hdr_responder.actions.postgres.termination import TerminateBlocker
 from hdr_responder.adapters.postgres_target import PostgresTarget
 from hdr_responder.domain.ports.systems import Systems
 from hdr_responder.errors import AmbiguousError, UnavailableError

@@ -23,6 +23,7 @@ PARAMS = {
 }
 EARLIER = [
     {"id": "find", "action": "postgres.blocking_chain", "with": {"target": "${params.server}"}},
+    {"id": "long", "action": "postgres.long_queries", "with": {"target": "${params.server}"}},
     {"id": "blockers", "action": "postgres.blocking_chain", "with": {"target": "${params.server}"}},
     {
         "id": "scale",

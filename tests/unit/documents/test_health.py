@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hdr_responder.actions.kubernetes.replicas import AvailableParameters
-from hdr_responder.actions.postgres_health import ReachableParameters
+from hdr_responder.actions.postgres.health import ReachableParameters
 from hdr_responder.actions.registry import registry
 from hdr_responder.documents.expressions import ExpressionError
 from hdr_responder.documents.health import compile_probes

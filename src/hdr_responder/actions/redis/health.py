@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from hdr_responder.actions.contract import Check, Parameters, StepContext, Verdict
+from hdr_responder.actions.contract import Check, Parameters, Permission, StepContext, Verdict
+from hdr_responder.actions.redis.rights import commands
 from hdr_responder.errors import TemporaryError, UnavailableError
 
 
@@ -31,6 +32,10 @@ class Reachable(Check[ReachableParameters]):
 redis.reachable: cache
 """
     parameters = ReachableParameters
+
+    def permissions(self, params: ReachableParameters) -> tuple[Permission, ...]:
+        """Return the rights to ping and to read what the server says of itself."""
+        return commands(params.target, "ping", "info")
 
     async def evaluate(self, ctx: StepContext, params: ReachableParameters) -> Verdict:
         """Ask once; a refused password is an error, since it says nothing of the server's health."""

@@ -1,6 +1,6 @@
--- Continues lock_graph.sql and verdicts.sql: the roots and the waiting sessions of this database, from one snapshot.
+-- Selects from lock_graph.sql and verdicts.sql: the roots and the waiting sessions of this database, from one snapshot.
 -- A prepared transaction has no backend; its name is found by the lock that it holds and the waiting session wants.
-, here as materialized (
+here as materialized (
     select activity.*, waiting.since as waiting_since, waiting.lock as wanted_lock
     from waiting
     join pg_stat_activity as activity on activity.pid = waiting.pid

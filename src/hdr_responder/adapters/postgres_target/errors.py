@@ -11,7 +11,16 @@ import ssl
 
 import asyncpg
 
-from hdr_responder.errors import AdapterError, ConfigError, ForbiddenError, HdrError, PermanentError, UnavailableError
+from hdr_responder.errors import (
+    AdapterError,
+    ConfigError,
+    ConflictError,
+    ForbiddenError,
+    HdrError,
+    NotFoundError,
+    PermanentError,
+    UnavailableError,
+)
 
 CAUGHT = (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """Everything that asyncpg raises from connecting and querying."""
@@ -41,8 +50,18 @@ def _server_said(where: str, error: asyncpg.PostgresError) -> HdrError:
     match error:
         case asyncpg.InsufficientPrivilegeError() | asyncpg.InvalidAuthorizationSpecificationError():
             return ForbiddenError(said)
-        case asyncpg.InvalidCatalogNameError():
+        case (
+            asyncpg.InvalidCatalogNameError()
+            | asyncpg.InvalidParameterValueError()
+            | asyncpg.CantChangeRuntimeParamError()
+            | asyncpg.FeatureNotSupportedError()
+            | asyncpg.ReadOnlySQLTransactionError()
+        ):
             return PermanentError(said)
+        case asyncpg.UndefinedTableError() | asyncpg.UndefinedColumnError() | asyncpg.InvalidSchemaNameError():
+            return NotFoundError(said)
+        case asyncpg.ObjectNotInPrerequisiteStateError() if not isinstance(error, asyncpg.LockNotAvailableError):
+            return ConflictError(said)
         case (
             asyncpg.PostgresConnectionError()
             | asyncpg.OperatorInterventionError()

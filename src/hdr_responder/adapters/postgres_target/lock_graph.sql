@@ -1,8 +1,7 @@
--- Who waits for whom, continued by the statements beside it. Asked of pg_locks and not of the wait events, because a
+-- Who waits for whom, for the statements that select from it. Asked of pg_locks and not of the wait events, because a
 -- prepared transaction and a session of another role show up only there. Members of a parallel query count as their
 -- leader, which is how pg_blocking_pids names them. At most 500 waiting sessions are followed, the oldest first:
 -- pg_blocking_pids holds up the lock manager a little, and a longer queue has the same roots.
-with recursive
 lock as materialized (
     select *
     from pg_locks

@@ -1,7 +1,7 @@
--- Continues lock_graph.sql and verdicts.sql: re-checks identity and safety of every wanted session and signals those that
--- pass, in this one statement. $4 the identities, $5 `cancel`, `terminate` or `none`. Cancelling ends a running
+-- Selects from lock_graph.sql and verdicts.sql: re-checks identity and safety of every wanted session and signals
+-- those that pass, in this one statement. $4 the identities, $5 `cancel`, `terminate` or `none`. Cancelling ends a running
 -- query; a session that idles in its transaction has none, so it is terminated at once.
-, wanted as (
+wanted as (
     select *
     from jsonb_to_recordset($4::jsonb) as wanted (pid int4, backend_start timestamptz, xact_start timestamptz)
 ),

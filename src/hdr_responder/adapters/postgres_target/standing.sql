@@ -1,4 +1,8 @@
--- Continues lock_graph.sql: what became of the sessions that $1 identifies.
+-- Selects from lock_graph.sql: what became of the sessions that $1 identifies.
+wanted as (
+    select *
+    from jsonb_to_recordset($1::jsonb) as wanted (pid int4, backend_start timestamptz, xact_start timestamptz)
+)
 select
     wanted.pid,
     wanted.backend_start,
@@ -8,6 +12,6 @@ select
     activity.pid is not null
         and activity.xact_start is not distinct from wanted.xact_start
         and exists (select from edge where edge.blocker = wanted.pid) as blocking
-from jsonb_to_recordset($1::jsonb) as wanted (pid int4, backend_start timestamptz, xact_start timestamptz)
+from wanted
 left join pg_stat_activity as activity
     on activity.pid = wanted.pid and activity.backend_start = wanted.backend_start

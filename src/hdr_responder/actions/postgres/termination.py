@@ -1,15 +1,13 @@
-"""Looking at a target database and ending the sessions that hold others up.
+"""Ending the sessions that hold others up.
 
 Ending a session cannot be undone and a session carries no fence, so what is ended is narrow: roots of a chain that
 were found and captured, and that are, in the very statement that signals, still the same session in the same
-transaction and safe to end. PostgreSQL does not tell since when a lock is held: a transaction that came out of a long
-queue for it a moment ago counts as blocking since the next in the queue began to wait.
+transaction and safe to end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar
@@ -17,157 +15,24 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from hdr_responder.actions.contract import (
-    AnyAction,
-    AnyCheck,
-    Check,
     Mutation,
     Observed,
-    Parameters,
     Permission,
-    Read,
     Result,
     Seen,
     State,
     StepContext,
     Target,
     Undo,
-    Verdict,
 )
-from hdr_responder.actions.postgres_health import Reachable
-from hdr_responder.actions.session_endings import Ending, EndingKind, Pause, SessionEnder
+from hdr_responder.actions.postgres.blocking import BlockingChainParameters
+from hdr_responder.actions.postgres.endings import Ending, EndingKind, Pause, SessionEnder
+from hdr_responder.actions.postgres.rights import SESSIONS, rights, sessions_target
 from hdr_responder.domain.durations import Duration
-from hdr_responder.domain.ports.postgres import (
-    READ_ROLE,
-    SIGNAL_ROLE,
-    Blocker,
-    Blocking,
-    PostgresServer,
-    Safety,
-    SessionId,
-    WaitingSession,
-)
-from hdr_responder.errors import ConflictError, TemporaryError
-
-PROTECTED_APPLICATIONS = (
-    "pg_dump",
-    "pg_dumpall",
-    "pg_restore",
-    "pg_basebackup",
-    "pg_receivewal",
-    "pg_rewind",
-    "pgbackrest*",
-    "barman*",
-    "wal-g*",
-    "patroni*",
-    "repmgr*",
-    "stolon*",
-)
-"""Backup and high availability tools, which a superuser need not run."""
-
-PROTECTED_ROLES = ("postgres", "replicator", "patroni", "repmgr", "barman", "rdsadmin", "cloudsqladmin", "azuresu")
+from hdr_responder.domain.ports.postgres import READ_ROLE, SIGNAL_ROLE, Blocker, Need, PostgresServer, SessionId
+from hdr_responder.errors import ConflictError
 
 MAX_GRACE = timedelta(seconds=60)
-
-
-class PingParameters(Parameters):
-    """``target``: a name under ``targets.postgres``."""
-
-    target: str
-
-
-class PingResult(Result):
-    """What the server says of itself; ``latency_seconds`` includes connecting."""
-
-    version: str
-    primary: bool
-    started_at: datetime
-    latency_seconds: float
-
-
-class Ping(Read[PingParameters, PingResult]):
-    """Whether the database answers; fails when it does not."""
-
-    name = "postgres.ping"
-    summary = "Connect to a database and ask whether it is the primary."
-    example = """
-id: database
-action: postgres.ping
-with: {target: hdr_empire}
-"""
-    parameters = PingParameters
-    result = PingResult
-    default_timeout_seconds = 15.0
-
-    def permissions(self, params: PingParameters) -> tuple[Permission, ...]:
-        """Return none: logging in is enough."""
-        del params
-        return ()
-
-    async def execute(self, ctx: StepContext, params: PingParameters) -> PingResult:
-        """Raise UnavailableError when the server does not answer in time."""
-        server = await ctx.systems.database(params.target).ping()
-        return PingResult.model_validate(server.model_dump())
-
-
-class BlockingChainParameters(Parameters):
-    """Where to look, and which blockers would be safe to end."""
-
-    target: str
-    blocking_for: Duration = timedelta(seconds=30)
-    protected_applications: tuple[str, ...] = PROTECTED_APPLICATIONS
-    protected_roles: tuple[str, ...] = PROTECTED_ROLES
-
-    @property
-    def safety(self) -> Safety:
-        """The rules as the target takes them."""
-        return Safety(
-            blocking_for=self.blocking_for,
-            protected_applications=self.protected_applications,
-            protected_roles=self.protected_roles,
-        )
-
-
-class BlockingChainResult(Result):
-    """``roots`` are all blockers, longest first; of these ``safe`` may be ended and ``refused`` say why not."""
-
-    roots: tuple[Blocker, ...]
-    safe: tuple[Blocker, ...]
-    refused: tuple[Blocker, ...]
-    waiting: tuple[WaitingSession, ...]
-    artifact: str
-    summary: str
-
-
-class BlockingChain(Read[BlockingChainParameters, BlockingChainResult]):
-    """Who blocks whom, followed to the root of each chain; the evidence is kept, because it dies with the session."""
-
-    name = "postgres.blocking_chain"
-    summary = "Find the sessions that others wait for, and say which are safe to end."
-    example = """
-id: blockers
-action: postgres.blocking_chain
-with: {target: hdr_empire, blocking_for: 30s}
-"""
-    parameters = BlockingChainParameters
-    result = BlockingChainResult
-    default_timeout_seconds = 30.0
-
-    def permissions(self, params: BlockingChainParameters) -> tuple[Permission, ...]:
-        """Return the right to see the sessions of other roles."""
-        return (_role(params.target, READ_ROLE),)
-
-    async def execute(self, ctx: StepContext, params: BlockingChainParameters) -> BlockingChainResult:
-        """Raise ForbiddenError without pg_read_all_stats."""
-        found = await ctx.systems.database(params.target).blocking(params.safety)
-        listing = json.dumps({"target": params.target, **found.model_dump(mode="json")}, indent=2)
-        return BlockingChainResult(
-            roots=found.roots,
-            safe=tuple(root for root in found.roots if not root.refusal),
-            refused=tuple(root for root in found.roots if root.refusal),
-            waiting=found.waiting,
-            artifact=await ctx.evidence.keep("blockers.json", "application/json", listing.encode()),
-            summary=_summary(found),
-        )
 
 
 class TerminateBlockerParameters(BlockingChainParameters):
@@ -223,7 +88,7 @@ undo: none
     parameters = TerminateBlockerParameters
     result = TerminateBlockerResult
     undoable: ClassVar[Undo] = Undo.NONE
-    effect_group = "sessions"
+    effect_group = SESSIONS
     holds_fence: ClassVar[bool] = False
     destructive: ClassVar[bool] = True
     awaits_dependencies: ClassVar[bool] = False
@@ -234,15 +99,11 @@ undo: none
 
     def permissions(self, params: TerminateBlockerParameters) -> tuple[Permission, ...]:
         """Return the rights to see and to signal the sessions of other roles."""
-        return (_role(params.target, READ_ROLE), _role(params.target, SIGNAL_ROLE))
+        return rights(params.target, Need(READ_ROLE), Need(SIGNAL_ROLE))
 
     def target(self, params: TerminateBlockerParameters) -> Target:
         """Return the database: two runs never end sessions of it at once."""
-        return Target(
-            key=f"postgres:{params.target}",
-            effect_group=self.effect_group,
-            title=f"sessions of database {params.target}",
-        )
+        return sessions_target(params.target)
 
     async def dry_run(self, ctx: StepContext, params: TerminateBlockerParameters) -> None:
         """Run the statement that signals, without signalling.
@@ -313,62 +174,6 @@ undo: none
         return safe
 
 
-class UnblockedParameters(Parameters):
-    """``sessions`` are those that waited when the blockers were found."""
-
-    target: str
-    sessions: tuple[WaitingSession, ...]
-
-
-class Unblocked(Check[UnblockedParameters]):
-    """Whether those that waited have moved on: what ending a blocker is for."""
-
-    name = "postgres.unblocked"
-    summary = "Every session that had waited for a lock has finished or no longer waits."
-    example = """
-postgres.unblocked:
-  target: hdr_empire
-  sessions: "${steps.blockers.waiting}"
-"""
-    parameters = UnblockedParameters
-    is_health_probe = False
-
-    def permissions(self, params: UnblockedParameters) -> tuple[Permission, ...]:
-        """Return the right to see the sessions of other roles."""
-        return (_role(params.target, READ_ROLE),)
-
-    async def evaluate(self, ctx: StepContext, params: UnblockedParameters) -> Verdict:
-        """Without sessions, without an answer, and after a restart of the server there is no evidence."""
-        if not params.sessions:
-            return Verdict(holds=None, detail="no session had waited")
-        server = ctx.systems.database(params.target)
-        try:
-            info = await server.ping()
-            still = await server.still_waiting(params.sessions)
-        except TemporaryError as e:
-            return Verdict(holds=None, detail=str(e))
-        if info.started_at > max(session.backend_start for session in params.sessions):
-            return Verdict(holds=None, detail="the server was restarted or replaced since: the sessions ended with it")
-        if still:
-            pids = ", ".join(str(session.pid) for session in still[:10])
-            return Verdict(holds=False, detail=f"{len(still)} of {len(params.sessions)} still wait (pid {pids})")
-        return Verdict(holds=True, detail=f"all {len(params.sessions)} sessions that waited have moved on")
-
-
-def _role(target: str, role: str) -> Permission:
-    return Permission(system="postgres", scope=target, verb=role)
-
-
-def _summary(found: Blocking) -> str:
-    if not found.roots:
-        return "nobody blocks others" if not found.waiting else f"{len(found.waiting)} sessions wait, no root was found"
-    root = found.roots[0]
-    return (
-        f"{len(found.roots)} blockers hold up {len(found.waiting)} sessions; the longest for "
-        f"{root.blocking_seconds:.0f} s: {root}"
-    )
-
-
 def _captured(state: State) -> tuple[SessionId, ...]:
     sessions = state["sessions"]
     if not isinstance(sessions, list):
@@ -397,7 +202,3 @@ def _report(blockers: Sequence[Blocker], endings: Mapping[SessionId, Ending]) ->
         refused=sum(session.outcome == "refused" for session in sessions),
         summary=f"{ended} of {len(sessions)} sessions ended: {told}" if sessions else "no session was to be ended",
     )
-
-
-POSTGRES_ACTIONS: tuple[AnyAction, ...] = (Ping(), BlockingChain(), TerminateBlocker())
-POSTGRES_CHECKS: tuple[AnyCheck, ...] = (Unblocked(), Reachable())

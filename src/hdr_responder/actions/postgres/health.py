@@ -1,11 +1,60 @@
-"""Judges whether a target database can be used at all, for services that stand on it."""
+"""Whether a target database can be used at all, for playbooks that ask and for services that stand on it."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
-from hdr_responder.actions.contract import Check, Parameters, Permission, StepContext, Verdict
+from hdr_responder.actions.contract import (
+    Check,
+    Parameters,
+    Permission,
+    Read,
+    Result,
+    StepContext,
+    Verdict,
+)
 from hdr_responder.errors import TemporaryError, UnavailableError
+
+
+class PingParameters(Parameters):
+    """``target``: a name under ``targets.postgres``."""
+
+    target: str
+
+
+class PingResult(Result):
+    """What the server says of itself; ``latency_seconds`` includes connecting."""
+
+    version: str
+    primary: bool
+    started_at: datetime
+    latency_seconds: float
+
+
+class Ping(Read[PingParameters, PingResult]):
+    """Whether the database answers; fails when it does not."""
+
+    name = "postgres.ping"
+    summary = "Connect to a database and ask whether it is the primary."
+    example = """
+id: database
+action: postgres.ping
+with: {target: hdr_empire}
+"""
+    parameters = PingParameters
+    result = PingResult
+    default_timeout_seconds = 15.0
+
+    def permissions(self, params: PingParameters) -> tuple[Permission, ...]:
+        """Return none: logging in is enough."""
+        del params
+        return ()
+
+    async def execute(self, ctx: StepContext, params: PingParameters) -> PingResult:
+        """Raise UnavailableError when the server does not answer in time."""
+        server = await ctx.systems.database(params.target).ping()
+        return PingResult.model_validate(server.model_dump())
 
 
 class ReachableParameters(Parameters):

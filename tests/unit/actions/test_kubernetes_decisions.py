@@ -246,7 +246,7 @@ def test_an_actions_example_uses_it(action: Any) -> None:
     example = YAML(typ="safe").load(StringIO(action.example))
     assert example["action"] == action.name
     where = {"workload": NEURAL_HDR, "cluster": "eu-1", "namespace": "video"}
-    known = {name: value for name, value in where.items() if name in action.parameters.model_fields}
+    known = {name: value for name, value in where.items() if name in example["with"]}
     params = action.parameters.model_validate({**example["with"], **known})
     assert all(right.scope == "eu-1" and right.namespace == "video" for right in action.permissions(params))
 

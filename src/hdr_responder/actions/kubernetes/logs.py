@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from datetime import timedelta
 
 from pydantic import Field
 
-from hdr_responder.actions.contract import Parameters, Permission, Read, Result, StepContext
-from hdr_responder.actions.kubernetes.rights import rights, workload_rights
+from hdr_responder.actions.contract import Permission, Read, Result, StepContext
+from hdr_responder.actions.kubernetes.choosing import (
+    PodChoice,
+    belongs,
+    choice_rights,
+    chosen_pods,
+    cluster_of,
+    rights_where_chosen,
+)
+from hdr_responder.domain.durations import Duration
 from hdr_responder.domain.ports.kubernetes import KubernetesCluster, LogQuery, Pod
-from hdr_responder.domain.workloads import Workload
 from hdr_responder.errors import ConflictError, NotFoundError
 
-LISTED_PODS = 200
+__all__ = ["Logs", "LogsParameters", "LogsResult", "belongs", "containers_of", "in_trouble_first"]
+
 MAX_CONTAINERS = 40
 MAX_LOG_BYTES = 1024 * 1024
-"""Most bytes kept of one container's log: its end."""
+"""Most bytes read of one container's log: its end."""
+MAX_STEP_BYTES = 8 * 1024 * 1024
+"""Most bytes read by one step; containers that come after them are reported as skipped."""
 
 
-class LogsParameters(Parameters):
-    """Which lines to keep."""
+class LogsParameters(PodChoice):
+    """Whose logs, and which lines to keep."""
 
-    workload: Workload
     tail: int = Field(default=100, ge=1, le=10_000, description="Last lines of each container.")
+    since: Duration | None = Field(
+        default=None, gt=timedelta(0), description="Only lines younger than this (whole seconds); all without it."
+    )
     grep: str | None = Field(default=None, min_length=1, description="Keep only lines that contain this literal text.")
     pods: int = Field(default=5, ge=1, le=20, description="Most pods read; those in trouble come first.")
     container: str | None = Field(default=None, description="Only this container; all of the pod without it.")
@@ -37,13 +51,14 @@ class LogsResult(Result):
     artifacts: list[str] = Field(description="Artifact ids, one a container with lines.")
     pods: list[str] = Field(description="Pods read.")
     skipped: list[str] = Field(description="Containers without a readable log, each with the reason.")
+    summary: str
 
 
 class Logs(Read[LogsParameters, LogsResult]):
     """Keeps the last lines of the workload's pods with the incident."""
 
     name = "kubernetes.logs"
-    summary = "Keep the last log lines of a workload's pods with the incident."
+    summary = "Keep the last log lines of the pods of a workload or a namespace with the incident."
     example = """\
 id: logs
 action: kubernetes.logs
@@ -57,29 +72,24 @@ with:
 
     def permissions(self, params: LogsParameters) -> tuple[Permission, ...]:
         """Return the rights to find the pods and read their logs."""
-        workload = params.workload
-        return (
-            *workload_rights(workload, "get"),
-            *rights(workload, "pods", "list"),
-            *rights(workload, "pods/log", "get"),
-        )
+        return (*choice_rights(params), *rights_where_chosen(params, "pods/log", "get"))
 
     async def execute(self, ctx: StepContext, params: LogsParameters) -> LogsResult:
         """Read and keep; a container without a log is reported, not an error."""
-        workload = params.workload
-        cluster = ctx.systems.cluster(workload.cluster)
-        state = await cluster.workload(workload)
-        found = await cluster.pods(workload.namespace, state.selector, limit=LISTED_PODS)
-        chosen = in_trouble_first(pod for pod in found if belongs(pod, workload))[: params.pods]
+        cluster = ctx.systems.cluster(cluster_of(params))
+        found = in_trouble_first(each.pod for each in await chosen_pods(cluster, params))
+        chosen = found[: params.pods]
         lines = matched = 0
+        left = MAX_STEP_BYTES
         artifacts: list[str] = []
         skipped: list[str] = []
         for pod, container in containers_of(chosen, params.container):
             try:
-                read = await _read(cluster, pod, container, params)
+                read = await _read(cluster, pod, container, params, left)
             except (ConflictError, NotFoundError) as e:
                 skipped.append(f"{pod.name}/{container}: {e}")
                 continue
+            left -= sum(len(line) + 1 for line in read)
             kept = [line for line in read if params.grep is None or params.grep.encode() in line]
             lines += len(read)
             matched += len(kept)
@@ -87,41 +97,47 @@ with:
                 content = b"\n".join(kept) + b"\n"
                 artifacts.append(await ctx.evidence.keep(f"{pod.name}.{container}.log", "text/plain", content))
         names = [pod.name for pod in chosen]
-        return LogsResult(lines=lines, matched=matched, artifacts=artifacts, pods=names, skipped=skipped)
+        return LogsResult(
+            lines=lines,
+            matched=matched,
+            artifacts=artifacts,
+            pods=names,
+            skipped=skipped,
+            summary=_told(params, lines, matched, names, len(found)),
+        )
 
 
-async def _read(cluster: KubernetesCluster, pod: Pod, container: str, params: LogsParameters) -> list[bytes]:
+async def _read(cluster: KubernetesCluster, pod: Pod, container: str, params: LogsParameters, left: int) -> list[bytes]:
+    """Read the last lines of one container; where its bytes run short, the first of them is the end of a line."""
+    max_bytes = min(MAX_LOG_BYTES, left)
+    if max_bytes <= 0:
+        raise ConflictError(f"not read: this step has read {MAX_STEP_BYTES // 1024**2} MiB already")
     log = await cluster.pod_log(
         LogQuery(
             namespace=pod.namespace,
             pod=pod.name,
             container=container,
             tail=params.tail,
-            max_bytes=MAX_LOG_BYTES,
+            max_bytes=max_bytes,
+            since_seconds=max(math.ceil(params.since.total_seconds()), 1) if params.since else None,
             previous=params.previous,
         )
     )
     return log.splitlines()[-params.tail :]
 
 
-def belongs(pod: Pod, workload: Workload) -> bool:
-    """Tell whether the workload's controller owns the pod; a selector alone may also match strangers.
-
-    A deployment's pods belong to its ReplicaSets, which are called ``<deployment>-<template hash>``.
-    """
-    kind, _, owner = (pod.owner or "").partition("/")
-    match workload.kind:
-        case "deployment":
-            return kind == "ReplicaSet" and owner.rpartition("-")[0] == workload.name
-        case "statefulset":
-            return kind == "StatefulSet" and owner == workload.name
-        case "daemonset":
-            return kind == "DaemonSet" and owner == workload.name
+def _told(params: LogsParameters, lines: int, matched: int, pods: list[str], found: int) -> str:
+    kept = f"{lines} lines" if params.grep is None else f"{matched} of {lines} lines match"
+    of = f"{len(pods)} of {found} pods" if len(pods) < found else f"{len(pods)} pod{'' if len(pods) == 1 else 's'}"
+    return f"{kept}, from {of}"
 
 
 def in_trouble_first(pods: Iterable[Pod]) -> list[Pod]:
-    """Order pods so that those worth reading come first: not ready, then often restarted, then by name."""
-    return sorted(pods, key=lambda pod: (pod.ready, -pod.restarts, pod.name))
+    """Order pods so that those worth reading come first: not ready, then often restarted, then by name.
+
+    Those that completed their work are in no trouble.
+    """
+    return sorted(pods, key=lambda pod: (pod.ready or pod.phase == "Succeeded", -pod.restarts, pod.name))
 
 
 def containers_of(pods: Iterable[Pod], only: str | None) -> list[tuple[Pod, str]]:

@@ -9,7 +9,10 @@ from pathlib import Path
 from hdr_responder.adapters.kubernetes.access import Access
 from hdr_responder.adapters.kubernetes.changes import Changes
 from hdr_responder.adapters.kubernetes.connection import Connection, Endpoint
+from hdr_responder.adapters.kubernetes.descriptions import Descriptions
+from hdr_responder.adapters.kubernetes.exec import Exec
 from hdr_responder.adapters.kubernetes.jobs import Jobs
+from hdr_responder.adapters.kubernetes.metrics import Metrics
 from hdr_responder.adapters.kubernetes.network_policies import NetworkPolicies
 from hdr_responder.adapters.kubernetes.pods import Pods
 from hdr_responder.adapters.kubernetes.releases import Releases
@@ -19,7 +22,9 @@ from hdr_responder.adapters.kubernetes.services import Services
 DEFAULT_TIMEOUT_SECONDS = 10.0
 
 
-class KubernetesAdapter(Access, Releases, Pods, NetworkPolicies, Services, Changes, Removals, Jobs):
+class KubernetesAdapter(
+    Access, Releases, Descriptions, Pods, Metrics, Exec, NetworkPolicies, Services, Changes, Removals, Jobs
+):
     """One cluster; see `KubernetesCluster` for what each method promises."""
 
     @classmethod

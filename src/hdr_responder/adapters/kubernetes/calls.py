@@ -14,6 +14,8 @@ from hdr_responder.errors import PermanentError
 
 LIST_LIMIT = 500
 """Most objects that a listing reads; a namespace with more is answered with an error, never half."""
+PAGES = 10
+"""Most such listings, one following the other, where a namespace may well hold more."""
 
 
 class Calls:
@@ -37,6 +39,20 @@ class Calls:
         if at(answer, "metadata", "continue"):
             raise PermanentError(f"cluster {self._name}: {request}: more than {LIST_LIMIT}, not judged by a part")
         return tuple(answer.get("items") or ())
+
+    async def _pages(self, resource: str, namespace: str, *chosen: tuple[str, str]) -> tuple[Mapping[str, Any], ...]:
+        """List page by page all that ``chosen`` selectors leave; more than `PAGES` pages are an error, never half."""
+        found: list[Mapping[str, Any]] = []
+        following = ""
+        for _ in range(PAGES):
+            query = (*chosen, ("limit", str(LIST_LIMIT)), *([("continue", following)] if following else []))
+            request = ApiRequest(verb="list", resource=resource, namespace=namespace, query=query)
+            answer: Mapping[str, Any] = await self._connection.json(request)
+            found += answer.get("items") or ()
+            following = at(answer, "metadata", "continue") or ""
+            if not following:
+                return tuple(found)
+        raise PermanentError(f"cluster {self._name}: {request}: more than {PAGES * LIST_LIMIT}, not judged by a part")
 
     async def _create(self, resource: str, manifest: Mapping[str, JsonValue], *, dry_run: bool) -> None:
         await self._connection.json(

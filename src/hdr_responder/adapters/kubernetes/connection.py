@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 ERROR_BODY_LIMIT = 64 * 1024
 READ_CHUNK = 64 * 1024
+UPGRADE_HINT = b'{"message": "from Kubernetes 1.35 on a WebSocket takes the verb create, too"}'
+"""Stands for what the server says to a WebSocket that it forbids, which could tell the verb that is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,58 @@ class Connection:
             ),
         )
         return response
+
+    @contextlib.asynccontextmanager
+    async def socket(
+        self, request: ApiRequest, protocol: str, seconds: float
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """Send a request that becomes a WebSocket, which is closed with the block and after ``seconds`` at the latest.
+
+        What the server says to a refused handshake is lost: the client library does not hand it out.
+        """
+        try:
+            async with asyncio.timeout(seconds), self._upgraded(request, protocol) as opened:
+                yield opened
+        except aiohttp.WSServerHandshakeError as e:
+            self._refused = e.status == 401
+            said = UPGRADE_HINT if e.status == 403 else b""
+            # Not chained: it carries the headers of the request, our token among them.
+            raise failure(self._endpoint.cluster, request, e.status, e.headers or {}, said) from None
+        except TimeoutError as e:
+            raise UnavailableError(
+                f"cluster {self._endpoint.cluster}: not over within {seconds:g} s ({request})"
+            ) from e
+        except (aiohttp.ClientError, OSError) as e:
+            raise self._unreachable(request, e) from e
+
+    @contextlib.asynccontextmanager
+    async def _upgraded(self, request: ApiRequest, protocol: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """Open a WebSocket as the client library sends its requests: same credentials, proxy and TLS name.
+
+        It has a client of its own, whose end breaks the connection off: nobody waits for what a command still writes,
+        and a polite end of TLS would outlive the block.
+        """
+        from kubernetes_asyncio.client import ApiClient
+
+        configuration = (await self._open(request)).configuration
+        headers = {"User-Agent": f"hdr-responder/{__version__}"}
+        async with ApiClient(configuration) as client:
+            await client.update_params_for_auth(headers, [], ["BearerToken"])
+            rest = client.rest_client
+            opened: aiohttp.ClientWebSocketResponse = await rest.pool_manager.ws_connect(
+                f"{configuration.host}{request.path}",
+                params=list(request.query),
+                headers=headers,
+                protocols=(protocol,),
+                proxy=rest.proxy,
+                proxy_headers=rest.proxy_headers,
+                server_hostname=rest.server_hostname,
+            )
+            try:
+                yield opened
+            finally:
+                await client.close()
+                await opened.close()
 
     def _unreachable(self, request: ApiRequest, error: Exception) -> HdrError:
         """Tell what a broken or missing answer means; a timeout is an OSError."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hdr_responder.adapters.kubernetes import shapes
+from hdr_responder.adapters.kubernetes import pod_states, shapes
 from hdr_responder.adapters.kubernetes.calls import Calls
 from hdr_responder.adapters.kubernetes.requests import ApiRequest
-from hdr_responder.domain.ports.kubernetes import LogQuery, Pod, Selector
+from hdr_responder.domain.ports.kubernetes import LogQuery, Pod, PodState, Selector
 from hdr_responder.errors import ConflictError, PermanentError
 
 LOG_READ_LIMIT = 16 * 1024 * 1024
@@ -26,8 +26,14 @@ class Pods(Calls):
         )
         return tuple(shapes.pod(each) for each in answer.get("items") or ())
 
+    async def pod_states(self, namespace: str, selector: Selector) -> tuple[PodState, ...]:
+        """List all pods that the selector matches, page by page."""
+        chosen = ("labelSelector", shapes.selector_text(selector))
+        return tuple(map(pod_states.pod_state, await self._pages(shapes.PODS, namespace, chosen)))
+
     async def pod_log(self, query: LogQuery) -> bytes:
         """Read the end of a container's log."""
+        since = [("sinceSeconds", str(query.since_seconds))] if query.since_seconds is not None else []
         request = ApiRequest(
             verb="get",
             resource="pods/log",
@@ -36,6 +42,7 @@ class Pods(Calls):
             query=(
                 ("container", query.container),
                 ("tailLines", str(query.tail)),
+                *since,
                 ("limitBytes", str(LOG_READ_LIMIT)),
                 ("previous", "true" if query.previous else "false"),
             ),

@@ -18,6 +18,7 @@ API_PREFIX = {
     "authorization.k8s.io": "/apis/authorization.k8s.io/v1",
     "autoscaling": "/apis/autoscaling/v2",
     "batch": "/apis/batch/v1",
+    "metrics.k8s.io": "/apis/metrics.k8s.io/v1beta1",
     "discovery.k8s.io": "/apis/discovery.k8s.io/v1",
     "networking.k8s.io": "/apis/networking.k8s.io/v1",
     "": "/api/v1",

@@ -11,7 +11,10 @@ from typing import Protocol
 
 from hdr_responder.domain.ports.kubernetes.access import AccessCalls, ClusterIdentity, HeldRule, HeldRules, Right
 from hdr_responder.domain.ports.kubernetes.changes import ChangeCalls, Note
+from hdr_responder.domain.ports.kubernetes.descriptions import Condition, DescribedWorkload, DescriptionCalls
+from hdr_responder.domain.ports.kubernetes.exec import CommandOutput, ContainerCommand, ExecCalls
 from hdr_responder.domain.ports.kubernetes.jobs import CronJob, Job, JobCalls
+from hdr_responder.domain.ports.kubernetes.metrics import MetricsCalls, PodUsage
 from hdr_responder.domain.ports.kubernetes.network_policies import NetworkPolicy, NetworkPolicyCalls
 from hdr_responder.domain.ports.kubernetes.objects import (
     MANAGER,
@@ -21,7 +24,7 @@ from hdr_responder.domain.ports.kubernetes.objects import (
     Requirement,
     Selector,
 )
-from hdr_responder.domain.ports.kubernetes.pods import LogQuery, Pod, PodCalls
+from hdr_responder.domain.ports.kubernetes.pods import ContainerState, Ended, LogQuery, Pod, PodCalls, PodState
 from hdr_responder.domain.ports.kubernetes.releases import (
     ContainerTemplate,
     EnvVariable,
@@ -41,6 +44,9 @@ class KubernetesCluster(
     AccessCalls,
     WorkloadCalls,
     PodCalls,
+    MetricsCalls,
+    ExecCalls,
+    DescriptionCalls,
     NetworkPolicyCalls,
     ServiceCalls,
     ReleaseCalls,
@@ -60,8 +66,14 @@ __all__ = [
     "MANAGER",
     "Autoscaler",
     "ClusterIdentity",
+    "CommandOutput",
+    "Condition",
+    "ContainerCommand",
+    "ContainerState",
     "ContainerTemplate",
     "CronJob",
+    "DescribedWorkload",
+    "Ended",
     "Endpoint",
     "EnvVariable",
     "FieldWriter",
@@ -78,7 +90,9 @@ __all__ = [
     "ObjectRef",
     "OwnedPod",
     "Pod",
+    "PodState",
     "PodTemplate",
+    "PodUsage",
     "Requirement",
     "Revision",
     "Right",

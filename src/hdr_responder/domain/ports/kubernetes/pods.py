@@ -1,11 +1,12 @@
-"""Pods and what their containers say."""
+"""Pods, how they are, and what their containers say."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import datetime
+from typing import Literal, Protocol
 
-from hdr_responder.domain.ports.kubernetes.objects import Selector
+from hdr_responder.domain.ports.kubernetes.objects import ObjectMeta, Selector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +23,71 @@ class Pod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a run of a container ended; ``reason`` is the cluster's word (``OOMKilled``, ``Error``, ``Completed``)."""
+
+    reason: str
+    exit_code: int
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerState:
+    """One container of a pod as its kubelet reported it last; ``initial`` ones run before the others.
+
+    ``why`` says why it waits (``CrashLoopBackOff``), else empty. ``ended`` is the run that is over and not started
+    again, ``last_ended`` the one before the present or awaited run.
+    """
+
+    name: str
+    state: Literal["running", "waiting", "terminated"]
+    ready: bool
+    restarts: int
+    why: str = ""
+    ended: Ended | None = None
+    last_ended: Ended | None = None
+    initial: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodState:
+    """A pod with all that tells how it is; ``node`` is empty until it is scheduled.
+
+    ``reason`` is the pod's own (``Evicted``, ``Unschedulable``), else empty; ``deleted`` tells that it is on its way
+    out.
+    """
+
+    pod: Pod
+    meta: ObjectMeta
+    created: datetime
+    node: str
+    reason: str
+    deleted: bool
+    default_container: str
+    containers: tuple[ContainerState, ...]
+
+    @property
+    def completed(self) -> bool:
+        """Whether all its containers did their work and ended, as those of a Job do."""
+        return self.pod.phase == "Succeeded"
+
+    @property
+    def ready(self) -> bool:
+        """Whether it serves; a pod that completed may still carry the word of before."""
+        return self.pod.ready and not self.completed
+
+    @property
+    def running(self) -> bool:
+        """Whether every container runs; one that crashes again and again is waiting most of the time."""
+        ran = all(each.state == "running" for each in self.containers if not each.initial)
+        return self.pod.phase == "Running" and ran
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogQuery:
     """Which log to read: the last ``tail`` lines, of them at most the last ``max_bytes``.
 
-    ``previous`` reads the container's run before its last restart.
+    ``since_seconds`` leaves out what is older. ``previous`` reads the container's run before its last restart.
     """
 
     namespace: str
@@ -33,6 +95,7 @@ class LogQuery:
     container: str
     tail: int
     max_bytes: int
+    since_seconds: int | None = None
     previous: bool = False
 
 
@@ -41,6 +104,9 @@ class PodCalls(Protocol):
 
     async def pods(self, namespace: str, selector: Selector, *, limit: int) -> tuple[Pod, ...]:
         """List at most ``limit`` pods that the selector matches."""
+
+    async def pod_states(self, namespace: str, selector: Selector) -> tuple[PodState, ...]:
+        """List all pods that the selector matches; raises PermanentError where there are too many to judge."""
 
     async def pod_log(self, query: LogQuery) -> bytes:
         """Read a container's log; raises ConflictError when the container has none (yet)."""

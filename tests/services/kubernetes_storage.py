@@ -69,17 +69,19 @@ def asked_for(storage: Storage) -> Storage:
 
 
 def _unmarked(value: Any) -> Any:
+    """Leave out the annotations that we and the controllers write; a mark of ours anywhere else is a change like any."""
     if isinstance(value, list):
         return [_unmarked(each) for each in value]
     if not isinstance(value, dict):
         return value
     cleaned = {}
     for key, each in value.items():
-        if key.startswith((_OURS, *_CONTROLLERS_OWN)):
-            continue
-        cleaned[key] = _unmarked(each)
-        if key == "annotations" and not cleaned[key]:
-            del cleaned[key]
+        if key == "annotations" and isinstance(each, dict):
+            others = {name: text for name, text in each.items() if not name.startswith((_OURS, *_CONTROLLERS_OWN))}
+            if others:
+                cleaned[key] = others
+        else:
+            cleaned[key] = _unmarked(each)
     return cleaned
 
 

@@ -34,7 +34,7 @@ test-tools: $(STAMP) ## The real services that the tests run against (built once
 	@scripts/test-tools.sh
 
 test: test-tools ## All tests, real services included
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup tests
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests
 
 test-unit: $(STAMP) ## The tests that need no service, in seconds
 	@$(BIN)/python -m pytest -n $(WORKERS) tests/unit
@@ -55,7 +55,7 @@ bench: test-tools ## The benchmarks, as ratios measured in one run
 	@$(BIN)/python -m tests.bench
 
 chaos: test-tools ## The long fault-injection profile
-	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup tests -m "chaos or not chaos"
+	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests -m "chaos or not chaos"
 
 schema: $(STAMP) ## The JSON Schemas that editors use
 	@$(BIN)/hdr-responder schema --write docs/schema

@@ -33,13 +33,11 @@ _SERVICE_FIXTURES = {
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need services, and keep those on Kubernetes in one process under ``--dist loadgroup``."""
+    """Mark the tests that need services."""
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
         if names & _SERVICE_FIXTURES:
             item.add_marker("service")
-        if "control_plane" in names:
-            item.add_marker(pytest.mark.xdist_group("kubernetes"))
 
 
 @pytest.fixture(autouse=True)

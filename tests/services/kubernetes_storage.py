@@ -69,7 +69,7 @@ def asked_for(storage: Storage) -> Storage:
 
 
 def _unmarked(value: Any) -> Any:
-    """Leave out the annotations that we and the controllers write; a mark of ours anywhere else is a change like any."""
+    """Leave out annotations that we and the controllers write; a mark of ours anywhere else is a change like any."""
     if isinstance(value, list):
         return [_unmarked(each) for each in value]
     if not isinstance(value, dict):

@@ -17,7 +17,7 @@ from tests.services.kubernetes import ControlPlane
 from tests.services.postgres import PostgresServer
 from tests.unit.cli.command_line import run_process
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 
 @pytest.fixture

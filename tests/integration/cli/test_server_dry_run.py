@@ -11,7 +11,7 @@ import pytest
 from tests.services.kubernetes import ControlPlane
 from tests.unit.cli.command_line import ROOT, Ended, run_process
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 NAME = "neural-hdr"
 DOWN = ROOT / "tests" / "deliveries" / "01-service-down-firing.json"

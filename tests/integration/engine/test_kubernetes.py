@@ -19,7 +19,7 @@ from tests.integration.engine.workshop import ROOT, Workshop
 from tests.services.kubernetes import ControlPlane
 from tests.services.waiting import eventually
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 NAME = "neural-hdr"
 

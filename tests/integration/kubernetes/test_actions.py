@@ -37,7 +37,7 @@ from tests.integration.kubernetes.steps import (
 )
 from tests.services.kubernetes import RESPONDER, ControlPlane
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 RESTART = RolloutRestart()
 

@@ -17,7 +17,7 @@ from tests.integration.kubernetes.steps import grant, responder, workload
 from tests.services.kubernetes import ControlPlane
 from tests.services.ports import free_port
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 
 @pytest.fixture

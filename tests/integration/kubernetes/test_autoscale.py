@@ -16,7 +16,7 @@ from tests.integration.kubernetes.cases.autoscaling import with_requests
 from tests.integration.kubernetes.steps import create_autoscaler, grant_for, perform, prepare, responder, step, workload
 from tests.services.kubernetes import ControlPlane
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 AUTOSCALE = Autoscale()
 

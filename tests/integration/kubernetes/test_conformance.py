@@ -20,7 +20,7 @@ from tests.services.api_gate import ApiCall, ApiGate, Fault, Hold, api_gate
 from tests.services.kubernetes import RESPONDER, ControlPlane
 from tests.services.kubernetes_storage import Storage, asked_for, settled
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 CASES = all_cases()
 MUTATIONS = [name for name, case in CASES.items() if case.action.mutates]

@@ -14,7 +14,7 @@ from tests.integration.kubernetes.steps import KeptEvidence, grant_for, responde
 from tests.services.kubernetes import ControlPlane
 from tests.services.processes import poll
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 SECRET = "s3cret-value"
 """Stands wherever a secret may stand in a manifest."""

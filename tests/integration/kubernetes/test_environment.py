@@ -21,7 +21,7 @@ from tests.integration.kubernetes.templating import container, deployment, repli
 from tests.integration.kubernetes.test_actions import pod_set
 from tests.services.kubernetes import RESPONDER, ControlPlane
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 ENV = SetEnv()
 SECRET = {"name": "DB_USER", "valueFrom": {"secretKeyRef": {"name": "db", "key": "user"}}}

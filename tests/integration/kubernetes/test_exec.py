@@ -28,7 +28,7 @@ from tests.fakes.everywhere import EVERYWHERE
 from tests.integration.kubernetes.steps import CLUSTER, KeptEvidence, grant_for, responder, step, workload
 from tests.services.kubernetes import ControlPlane
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 ENDS = [(0, False), (None, True)]
 """A busy machine has more connections than are kept."""

@@ -16,7 +16,7 @@ from hdr_responder.errors import AmbiguousError, ConflictError, FencedError
 from tests.integration.kubernetes.steps import CLUSTER, grant_for, perform, prepare, responder, step, workload
 from tests.services.kubernetes import RESPONDER, ControlPlane
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 RESTART = RolloutRestart()
 

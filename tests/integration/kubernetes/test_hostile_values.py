@@ -26,7 +26,7 @@ from tests.integration.kubernetes.steps import CLUSTER, step, workload
 from tests.services.kubernetes import ControlPlane
 from tests.unit.actions.samples import HOSTILE, texts, with_text
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 CASES = all_cases()
 PATIENCE_SECONDS = 1.0

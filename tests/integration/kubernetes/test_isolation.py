@@ -15,7 +15,7 @@ from hdr_responder.errors import ConflictError, FencedError, NotFoundError, Perm
 from tests.integration.kubernetes.steps import grant_for, perform, prepare, responder, step, workload
 from tests.services.kubernetes import ControlPlane
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 QUARANTINE = Isolate()
 

@@ -17,7 +17,7 @@ from tests.integration.kubernetes.cases.jobs import backup
 from tests.integration.kubernetes.steps import CLUSTER, KeptEvidence, grant_for, perform, prepare, responder, step
 from tests.services.kubernetes import ControlPlane
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 RUN = RunJob()
 STATUS = JobStatus()

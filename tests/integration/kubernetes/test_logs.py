@@ -13,7 +13,7 @@ from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from tests.integration.kubernetes.steps import CLUSTER, KeptEvidence, grant_for, responder, step, workload
 from tests.services.kubernetes import ControlPlane
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.integration.kubernetes.steps import grant_for, perform, prepare, resp
 from tests.services.kubernetes import RESPONDER, ControlPlane
 from tests.services.processes import poll
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 DELETE = DeletePod()
 EVICT = EvictPod()

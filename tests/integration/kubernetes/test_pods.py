@@ -15,7 +15,7 @@ from tests.fakes.clock import ManualClock
 from tests.integration.kubernetes.steps import CLUSTER, grant_for, responder, step, workload
 from tests.services.kubernetes import ControlPlane
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from tests.integration.kubernetes.networks import (
 from tests.integration.kubernetes.steps import CLUSTER, grant, perform, prepare, responder, step, workload
 from tests.services.kubernetes import ControlPlane
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 RELEASE = Release()
 STOPPED = "hdr-responder.io/stopped"

@@ -30,7 +30,7 @@ from tests.integration.kubernetes.releasing import ALL_KINDS, IMAGE, Fleet, allo
 from tests.integration.kubernetes.steps import perform, responder, step
 from tests.services.kubernetes import ControlPlane
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 MINUTES_12 = timedelta(minutes=12)
 

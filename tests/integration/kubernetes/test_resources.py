@@ -17,7 +17,7 @@ from tests.integration.kubernetes.steps import grant_for, perform, responder, st
 from tests.integration.kubernetes.templating import container, deployment, template
 from tests.services.kubernetes import ControlPlane
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 RESOURCES = SetResources()
 

@@ -31,7 +31,7 @@ from tests.integration.kubernetes.steps import (
 )
 from tests.services.kubernetes import ControlPlane
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from tests.integration.kubernetes.test_fencing import LosesAnswers
 from tests.services.kubernetes import RESPONDER, ControlPlane
 from tests.services.processes import poll
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 UNDO = RolloutUndo()
 

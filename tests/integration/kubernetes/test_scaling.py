@@ -30,7 +30,7 @@ from tests.integration.kubernetes.steps import (
 from tests.services.kubernetes import RESPONDER, ControlPlane
 from tests.services.processes import poll
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 OUT = Scale()
 ZERO = ScaleToZero()

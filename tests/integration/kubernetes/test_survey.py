@@ -26,7 +26,7 @@ from tests.integration.kubernetes.steps import CLUSTER, create_autoscaler, grant
 from tests.services.kubernetes import ControlPlane
 from tests.services.processes import poll
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 RESTART, OUT, ZERO, QUARANTINE = RolloutRestart(), Scale(), ScaleToZero(), Isolate()
 NAME = "neural-hdr"

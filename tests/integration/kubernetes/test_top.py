@@ -14,7 +14,7 @@ from tests.integration.kubernetes.steps import grant_for, responder, step, workl
 from tests.services.kubernetes import ControlPlane
 from tests.services.kubernetes_metrics import MetricsServer
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.service
 
 
 @pytest.fixture

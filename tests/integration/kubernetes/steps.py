@@ -14,6 +14,7 @@ from hdr_responder.domain.workloads import Workload, WorkloadKind
 from tests.fakes.clock import ManualClock
 from tests.fakes.everywhere import EVERYWHERE
 from tests.services.kubernetes import RESPONDER, ControlPlane
+from tests.services.processes import poll
 
 CLUSTER = "test"
 R = TypeVar("R", bound=Result)
@@ -106,6 +107,33 @@ def create_autoscaler(control_plane: ControlPlane, namespace: str, *, low: int =
             },
         },
     )
+
+
+def create_statefulset(control_plane: ControlPlane, namespace: str, *, replicas: int = 1) -> None:
+    """The StatefulSet ``neural-hdr`` with its pods ready."""
+    labels = {"app": "neural-hdr"}
+    control_plane.api.request(
+        "POST",
+        f"/apis/apps/v1/namespaces/{namespace}/statefulsets",
+        {
+            "metadata": {"name": "neural-hdr"},
+            "spec": {
+                "replicas": replicas,
+                "serviceName": "neural-hdr",
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {"containers": [{"name": "app", "image": "registry.example/app:1.0"}]},
+                },
+            },
+        },
+    )
+    path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/neural-hdr"
+
+    def ready() -> bool:
+        return int(control_plane.api.request("GET", path)["status"].get("availableReplicas", 0)) == replicas
+
+    assert poll(ready, seconds=30), "the statefulset's pods did not become ready"
 
 
 def _group_and_resource(text: str) -> tuple[str, str]:

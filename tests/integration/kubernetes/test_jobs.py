@@ -91,6 +91,33 @@ async def test_two_of_a_cronjob_do_not_overlap_unless_it_says_so(
     await RUN.dry_run(step(cluster, step_id="another"), params)
 
 
+async def test_one_that_started_since_the_rehearsal_is_not_overlapped(
+    control_plane: ControlPlane, namespace: str, cluster: KubernetesAdapter, params: RunJobParameters
+) -> None:
+    backup(control_plane, namespace, tag="never-ready")
+    ctx = step(cluster)
+    state = await prepare(RUN, ctx, params)
+    other = step(cluster)
+    theirs = await prepare(RUN, other, params)
+    await RUN.execute(other, params, theirs)
+    with pytest.raises(ConflictError, match="must not overlap"):
+        await RUN.execute(ctx, params, state)
+    assert (await RUN.observe(ctx, params, state)).seen is Seen.NO_EFFECT
+    assert (await RUN.execute(other, params, theirs)).job == theirs["job"]
+
+
+async def test_it_stays_long_enough_to_be_seen(
+    control_plane: ControlPlane, namespace: str, cluster: KubernetesAdapter, params: RunJobParameters
+) -> None:
+    backup(control_plane, namespace)
+    path = f"/apis/batch/v1/namespaces/{namespace}/cronjobs/backup"
+    control_plane.api.merge_patch(path, {"spec": {"jobTemplate": {"spec": {"ttlSecondsAfterFinished": 0}}}})
+    ctx = step(cluster)
+    _, started = await perform(RUN, ctx, params)
+    wait = JobStatusParameters(cluster=CLUSTER, namespace=namespace, job=started.job, within=timedelta(seconds=30))
+    assert "is complete after" in (await STATUS.execute(ctx, wait)).summary
+
+
 async def test_a_job_that_fails_fails_the_step_and_leaves_its_logs(
     control_plane: ControlPlane, namespace: str, cluster: KubernetesAdapter, params: RunJobParameters
 ) -> None:

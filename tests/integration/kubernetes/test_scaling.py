@@ -17,9 +17,11 @@ from hdr_responder.actions.kubernetes.scaling import (
     ScaleToZeroParameters,
 )
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
+from hdr_responder.domain.survey import Impact
 from hdr_responder.errors import ConflictError, FencedError
 from tests.integration.kubernetes.steps import (
     create_autoscaler,
+    create_statefulset,
     grant_for,
     perform,
     prepare,
@@ -221,6 +223,66 @@ class TestScaleUnderAnAutoscaler:
         control_plane.api.merge_patch(autoscaler_path(deployed), {"metadata": {"ownerReferences": [owner]}})
         with pytest.raises(ConflictError, match="controlled by Deployment/neural-hdr"):
             await OUT.dry_run(step(cluster), out(deployed, by=1))
+
+
+class TestScaleDown:
+    @pytest.mark.parametrize("how", [{"by": -2}, {"to": 1}], ids=["by", "to"])
+    async def test_takes_replicas_away_once_and_puts_them_back(
+        self, control_plane: ControlPlane, deployed: str, cluster: KubernetesAdapter, how: dict[str, int]
+    ) -> None:
+        scale_by_hand(control_plane, deployed, 3)
+        params, ctx = ScaleParameters(workload=workload(deployed), **how), step(cluster)
+        state, result = await perform(OUT, ctx, params)
+        assert (result.changed, result.was, result.replicas) == (True, 3, 1)
+        assert await OUT.execute(ctx, params, state) == result
+        assert replicas(control_plane, deployed) == 1
+        assert await OUT.undo(ctx, params, state) is Undone.UNDONE
+        assert replicas(control_plane, deployed) == 3
+
+    async def test_never_below_the_minimum_and_never_to_zero(self, deployed: str, cluster: KubernetesAdapter) -> None:
+        with pytest.raises(ConflictError, match="0 replicas would be below the minimum of 1"):
+            await OUT.dry_run(step(cluster), ScaleParameters(workload=workload(deployed), by=-2))
+        with pytest.raises(ConflictError, match="1 replicas would be below the minimum of 2"):
+            await OUT.dry_run(step(cluster), ScaleParameters(workload=workload(deployed), by=-1, minimum=2))
+
+    async def test_what_it_takes_away_is_told_beforehand(
+        self, control_plane: ControlPlane, deployed: str, cluster: KubernetesAdapter
+    ) -> None:
+        control_plane.api.wait_available(deployed, "neural-hdr")
+        systems = step(cluster).systems
+        down = await OUT.survey(systems, ScaleParameters(workload=workload(deployed), by=-1))
+        assert down.impact == Impact(unavailable=1, healthy=2)
+        assert (await OUT.survey(systems, out(deployed, by=1))).impact is None
+
+    async def test_under_an_autoscaler_both_bounds_move_and_come_back(
+        self, control_plane: ControlPlane, deployed: str, cluster: KubernetesAdapter
+    ) -> None:
+        create_autoscaler(control_plane, deployed, low=2, high=6)
+        params, ctx = ScaleParameters(workload=workload(deployed), to=1), step(cluster)
+        state, result = await perform(OUT, ctx, params)
+        assert (result.was, result.replicas, result.autoscaler) == (6, 1, "neural-hdr")
+        assert bounds(control_plane, deployed) == (1, 1)
+        assert replicas(control_plane, deployed) == 2
+        assert poll(lambda: replicas(control_plane, deployed) == 1, seconds=45)
+        assert await OUT.undo(ctx, params, state) is Undone.UNDONE
+        assert bounds(control_plane, deployed) == (2, 6)
+
+    async def test_a_statefulset_is_scaled_both_ways(
+        self, control_plane: ControlPlane, namespace: str, cluster: KubernetesAdapter
+    ) -> None:
+        create_statefulset(control_plane, namespace, replicas=2)
+        where = workload(namespace, kind="statefulset")
+        grant_for(control_plane, OUT, ScaleParameters(workload=where, to=1))
+        path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/neural-hdr"
+        for params, number in (
+            (ScaleParameters(workload=where, by=-1), 1),
+            (ScaleParameters(workload=where, by=2, maximum=4), 4),
+        ):
+            ctx = step(cluster)
+            state, _ = await perform(OUT, ctx, params)
+            assert control_plane.api.request("GET", path)["spec"]["replicas"] == number
+            assert await OUT.undo(ctx, params, state) is Undone.UNDONE
+            assert control_plane.api.request("GET", path)["spec"]["replicas"] == 2
 
 
 class TestScaleToZero:

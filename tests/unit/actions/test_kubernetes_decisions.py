@@ -7,6 +7,8 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
@@ -103,7 +105,8 @@ class TestScale:
             (state(), None, {"to": 3}, "has 3 replicas already"),
             (state(), None, {"by": -3}, "0 replicas would be below the minimum of 1"),
             (state(), None, {"by": -1, "minimum": 3}, "2 replicas would be below the minimum of 3"),
-            (state(), autoscaler(5, 9), {"to": 4}, "has 5 replicas already"),
+            (state(), autoscaler(5, 9), {"to": 5}, "has 5 replicas already"),
+            (state(replicas=8), autoscaler(2, 4), {"by": -4}, "0 replicas would be below the minimum of 1"),
             (state(replicas=0), autoscaler(1, 9), {"to": 4}, "scaled to zero"),
             (state(), autoscaler(1, 9, controller="ScaledObject/queue"), {"by": 1}, "controlled by ScaledObject/queue"),
         ],
@@ -118,10 +121,49 @@ class TestScale:
         moves = self.plan(state(), autoscaler(2, 6), to=1)
         assert moves == (Move(pointer=MAXIMUM, before=6, after=1), Move(pointer=MINIMUM, before=2, after=1))
 
-    @pytest.mark.parametrize(("how", "taken"), [({"by": 2}, None), ({"by": -2}, 2), ({"to": 1}, 2), ({"to": 4}, None)])
-    def test_what_it_takes_away(self, how: dict[str, int], taken: int | None) -> None:
-        impact = Scale().impact(ScaleParameters(workload=NEURAL_HDR, maximum=8, **how), state())
-        assert (impact.unavailable if impact else None) == taken
+    def test_fewer_never_raise_a_maximum_that_the_autoscaler_has_yet_to_act_on(self) -> None:
+        moves = self.plan(state(replicas=8, desired=8), autoscaler(2, 5), by=-1)
+        assert moves == (Move(pointer=MAXIMUM, before=5, after=4),)
+
+    def test_more_never_lower_a_minimum_that_the_autoscaler_has_yet_to_act_on(self) -> None:
+        assert self.plan(state(), autoscaler(5, 9), by=1) == (Move(pointer=MINIMUM, before=5, after=6),)
+
+    @given(low=st.integers(1, 20), more=st.integers(0, 20), present=st.integers(1, 40), to=st.integers(1, 40))
+    def test_an_autoscalers_bounds_stay_in_order(self, low: int, more: int, present: int, to: int) -> None:
+        before = {MINIMUM: low, MAXIMUM: low + more}
+        settled = min(max(present, low), low + more)
+        assume(to != settled)
+        moves = self.plan(state(replicas=present, desired=present), autoscaler(low, low + more), to=to, maximum=40)
+        after = before | {move.pointer: move.after for move in moves}
+        assert 1 <= after[MINIMUM] <= after[MAXIMUM]
+        assert after[MINIMUM if to > settled else MAXIMUM] == to
+        assert all(move.before == before[move.pointer] for move in moves)
+
+    @pytest.mark.parametrize(
+        ("kind", "seen", "found", "how", "taken"),
+        [
+            ("deployment", state(), None, {"by": 2}, None),
+            ("deployment", state(), None, {"to": 4}, None),
+            ("deployment", state(), None, {"by": -2}, 2),
+            ("deployment", state(), autoscaler(1, 9), {"to": 1}, 2),
+            ("deployment", state(), None, {"by": -5}, 3),
+            ("deployment", state(available=2), None, {"to": 2}, 0),
+            ("statefulset", state(available=2), None, {"to": 2}, 1),
+            ("deployment", state(available=0), None, {"by": -1}, 0),
+        ],
+    )
+    def test_what_it_takes_away(
+        self, kind: Any, seen: WorkloadState, found: Autoscaler | None, how: dict[str, int], taken: int | None
+    ) -> None:
+        where = NEURAL_HDR.model_copy(update={"kind": kind})
+        impact = Scale().impact(ScaleParameters(workload=where, maximum=9, **how), seen, found)
+        assert (impact.taken if impact else None) == taken
+
+    def test_a_number_that_an_earlier_step_gives_takes_all_that_it_may(self) -> None:
+        params = ScaleParameters.model_construct(workload=NEURAL_HDR)
+        impact = Scale().impact(params, state(), None)
+        assert impact is not None
+        assert impact.taken == 2
 
     def test_adding_needs_a_maximum_and_taking_away_none(self) -> None:
         with pytest.raises(ValidationError, match="give the maximum"):

@@ -1,15 +1,16 @@
 """Lets a workload's replicas follow its CPU usage, by an autoscaler of our own or by the one that it has (manual C5).
 
 An autoscaler that is missing is first made in an inert form, for a workload that does not exist, so that the change
-itself is a patch under the fence like every other. Undo deletes only what we made, and puts back the bounds of one that
-was there; the replicas stay as the autoscaler left them, since the load that it answered is still there.
+itself is a patch under the fence like every other. Undo deletes only what we made, and puts back the rules of one that
+was there. Replicas that an autoscaler of ours added stay, since the load that it answered may still be there; those
+that it took away are given back, since nothing would bring them back without it.
 """
 
 from __future__ import annotations
 
 import contextlib
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hdr_responder.actions.contract import (
     Mutation,
@@ -23,30 +24,22 @@ from hdr_responder.actions.contract import (
     Undo,
     Undone,
 )
+from hdr_responder.actions.kubernetes.autoscaler_rules import Rules, is_inert, manifest, spec
+from hdr_responder.actions.kubernetes.bounds import REPLICAS
 from hdr_responder.actions.kubernetes.fencing import ATTEMPTS, Look, change, claim, require_fence
-from hdr_responder.actions.kubernetes.marks import (
-    FENCE,
-    MANAGED_BY,
-    METADATA_ANNOTATIONS,
-    STEP,
-    UNDONE,
-    annotate,
-    replace,
-    test,
-)
+from hdr_responder.actions.kubernetes.marks import METADATA_ANNOTATIONS, STEP, UNDONE, annotate, replace, test
 from hdr_responder.actions.kubernetes.rights import AUTOSCALERS, KINDS, rights, workload_rights
-from hdr_responder.actions.kubernetes.rollouts import workload_target
+from hdr_responder.actions.kubernetes.rollouts import claim_workload, workload_target
 from hdr_responder.actions.kubernetes.scaling import ScalingParameters, refuse_foreign
 from hdr_responder.actions.kubernetes.story import story_rights, tell
-from hdr_responder.actions.kubernetes.surveying import surveyed
-from hdr_responder.domain.ports.kubernetes import MANAGER, Autoscaler, JsonPatch, KubernetesCluster
+from hdr_responder.actions.kubernetes.surveying import fewer_impact, surveyed
+from hdr_responder.domain.ports.kubernetes import Autoscaler, JsonPatch, KubernetesCluster, WorkloadState
 from hdr_responder.domain.ports.systems import Systems
-from hdr_responder.domain.survey import Impact, TargetSurvey
+from hdr_responder.domain.survey import TargetSurvey
 from hdr_responder.domain.workloads import Workload
 from hdr_responder.errors import AmbiguousError, ConflictError, NotFoundError, TemporaryError
 
-NOTHING = "hdr-responder-scales-nothing"
-"""Name of the workload that an inert autoscaler is for; none has it."""
+LISTED_PODS = 200
 
 
 class AutoscaleParameters(ScalingParameters):
@@ -71,41 +64,6 @@ class AutoscaleResult(Result):
     summary: str
 
 
-class Rules(BaseModel):
-    """What an autoscaler is told: its bounds and what it scales by."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    minimum: int
-    maximum: int
-    metrics: list[JsonValue]
-
-    @classmethod
-    def wanted(cls, params: AutoscaleParameters) -> Rules:
-        """Return what the step writes."""
-        target: dict[str, JsonValue] = {"type": "Utilization", "averageUtilization": params.cpu_percent}
-        return cls(
-            minimum=params.minimum,
-            maximum=params.maximum,
-            metrics=[{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
-        )
-
-    @classmethod
-    def of(cls, seen: Autoscaler) -> Rules:
-        """Return what an autoscaler is told now."""
-        return cls(minimum=seen.min_replicas, maximum=seen.max_replicas, metrics=list(seen.metrics))
-
-    def patch(self, after: Rules) -> JsonPatch:
-        """Return the operations that test these rules and replace them."""
-        old, new = self.fields(), after.fields()
-        tested = [test(f"/spec/{field}", value) for field, value in old.items()]
-        return [*tested, *(replace(f"/spec/{field}", value) for field, value in new.items())]
-
-    def fields(self) -> dict[str, JsonValue]:
-        """Return the fields of the autoscaler's spec."""
-        return {"minReplicas": self.minimum, "maxReplicas": self.maximum, "metrics": self.metrics}
-
-
 class AutoscaleState(BaseModel):
     """The autoscaler before the change; ``before`` is None when it was made for this step."""
 
@@ -114,6 +72,9 @@ class AutoscaleState(BaseModel):
     name: str
     uid: str
     before: Rules | None
+    workload_uid: str
+    replicas: int
+    """Of the workload before."""
 
 
 class Autoscale(Mutation[AutoscaleParameters, AutoscaleResult]):
@@ -138,10 +99,11 @@ with:
     effect_group = "replicas"
 
     def permissions(self, params: AutoscaleParameters) -> tuple[Permission, ...]:
-        """Return the rights to read the workload and to manage autoscalers."""
+        """Return the rights to see what pods request, to manage autoscalers, and to give replicas back on undo."""
         workload = params.workload
         return (
-            *workload_rights(workload, "get"),
+            *workload_rights(workload, "get", "patch"),
+            *rights(workload, "pods", "list"),
             *rights(workload, AUTOSCALERS, "get", "list", "create", "patch", "delete"),
             *story_rights(workload),
         )
@@ -151,31 +113,28 @@ with:
         return workload_target(params.workload, self.effect_group)
 
     async def survey(self, systems: Systems, params: AutoscaleParameters) -> TargetSurvey:
-        """Look at the workload; a maximum below its replicas takes some away."""
-        cluster = systems.cluster(params.workload.cluster)
-        seen, found = await cluster.workload(params.workload), await cluster.autoscaler(params.workload)
-        fewer = (seen.replicas or 0) - params.maximum
-        impact = Impact(unavailable=fewer, healthy=seen.available) if fewer > 0 else None
-        return surveyed(seen, impact, changes=found.meta if found else None)
+        """Look at the workload: replicas beyond the maximum go at once, and GitOps controllers track their number."""
+        workload = params.workload
+        cluster = systems.cluster(workload.cluster)
+        seen, found = await cluster.workload(workload), await cluster.autoscaler(workload)
+        most = vars(params).get("maximum", 1)  # absent where an earlier step gives it
+        impact = fewer_impact(workload.kind, seen, most) if (seen.replicas or 0) > most else None
+        return surveyed(seen, impact, changes=found.meta if found else seen.meta)
 
     async def dry_run(self, ctx: StepContext, params: AutoscaleParameters) -> None:
         """Rehearse the autoscaler in its final form; refuses where it could not work."""
         workload = params.workload
         cluster = ctx.systems.cluster(workload.cluster)
-        templated = await cluster.templated(workload)
-        silent = [c.name for c in templated.template.containers if not c.initial and "cpu" not in c.requests]
-        if silent:
-            raise ConflictError(f"{workload} requests no CPU ({', '.join(silent)}): its usage would have no percentage")
-        if not templated.state.replicas:
-            raise ConflictError(f"{workload} is scaled to zero, which suspends every autoscaler")
+        await refuse_useless(cluster, workload)
         found = await _find(cluster, workload)
         refuse_foreign(found)
-        if found is None or _is_inert(found):
-            final = manifest(ctx, workload, Rules.wanted(params), inert=False)
+        if found is None or is_inert(found):
+            final = manifest(ctx, workload, _wanted(params), inert=False)
             with contextlib.suppress(ConflictError):  # its inert form is there already: an earlier attempt made it
                 await cluster.create_autoscaler(final, dry_run=True)
         else:
-            await cluster.patch(found.meta.ref, Rules.of(found).patch(Rules.wanted(params)), dry_run=True)
+            before = Rules.of(found)
+            await cluster.patch(found.meta.ref, before.patch(_wanted(params, before)), dry_run=True)
 
     async def claim(self, ctx: StepContext, params: AutoscaleParameters) -> None:
         """Raise the fence on the autoscaler; one that is missing is made in its inert form."""
@@ -187,7 +146,7 @@ with:
             if found is None:
                 # Another attempt of this step may have created it meanwhile, which the next look shows.
                 with contextlib.suppress(ConflictError, AmbiguousError):
-                    await cluster.create_autoscaler(manifest(ctx, workload, Rules.wanted(params), inert=True))
+                    await cluster.create_autoscaler(manifest(ctx, workload, _wanted(params), inert=True))
                 found = await cluster.read_autoscaler(workload.namespace, workload.name)
             return found
 
@@ -195,12 +154,19 @@ with:
 
     async def capture(self, ctx: StepContext, params: AutoscaleParameters) -> State:
         """Remember the autoscaler and what it was told."""
-        found = await _find(ctx.systems.cluster(params.workload.cluster), params.workload)
+        cluster = ctx.systems.cluster(params.workload.cluster)
+        seen, found = await cluster.workload(params.workload), await _find(cluster, params.workload)
         if found is None:
             raise NotFoundError(f"the autoscaler of {params.workload} is gone since it was claimed")
         require_fence(found.meta, ctx.fence, found.meta.uid)
-        before = None if _is_inert(found) else Rules.of(found)
-        state = AutoscaleState(name=found.meta.ref.name, uid=found.meta.uid, before=before)
+        before = None if is_inert(found) else Rules.of(found)
+        state = AutoscaleState(
+            name=found.meta.ref.name,
+            uid=found.meta.uid,
+            before=before,
+            workload_uid=seen.meta.uid,
+            replicas=seen.replicas or 0,
+        )
         return state.model_dump(mode="json")
 
     async def execute(self, ctx: StepContext, params: AutoscaleParameters, state: State) -> AutoscaleResult:
@@ -214,10 +180,10 @@ with:
                 return None
             mark = annotate(METADATA_ANNOTATIONS, seen.meta.annotations, {STEP: ctx.step_key})
             if captured.before is None:
-                return [replace("/spec", spec(workload, Rules.wanted(params), inert=False)), *mark]
+                return [replace("/spec", spec(workload, _wanted(params), inert=False)), *mark]
             if Rules.of(seen) != captured.before:
                 raise ConflictError(f"{seen.meta.ref} was changed by somebody else since this step looked at it")
-            return [*captured.before.patch(Rules.wanted(params)), *mark]
+            return [*captured.before.patch(_wanted(params, captured.before)), *mark]
 
         await change(cluster, ctx.fence, captured.uid, _reader(cluster, workload, captured), patch)
         return _result(params, captured)
@@ -235,7 +201,7 @@ with:
         if seen.meta.annotations.get(STEP) == ctx.step_key:
             detail = "the autoscaler carries this step"
             return Observed(seen=Seen.TOOK_EFFECT, result=_result(params, captured), detail=detail)
-        if _is_inert(seen) if captured.before is None else Rules.of(seen) == captured.before:
+        if is_inert(seen) if captured.before is None else Rules.of(seen) == captured.before:
             return Observed(seen=Seen.NO_EFFECT, detail="the autoscaler is as it was before")
         return Observed(seen=Seen.UNKNOWN, detail=f"{seen.meta.ref} was changed, and not marked by this step")
 
@@ -261,7 +227,7 @@ with:
         self, ctx: StepContext, params: AutoscaleParameters, captured: AutoscaleState, before: Rules
     ) -> Undone:
         cluster = ctx.systems.cluster(params.workload.cluster)
-        look, ours = _reader(cluster, params.workload, captured), Rules.wanted(params)
+        look, ours = _reader(cluster, params.workload, captured), _wanted(params, before)
         seen = await look()
         if seen.meta.uid == captured.uid and seen.meta.annotations.get(UNDONE) == ctx.step_key:
             return Undone.UNDONE
@@ -289,13 +255,15 @@ with:
         for _ in range(ATTEMPTS):
             try:
                 seen = await look()
-                inert = _is_inert(seen)
+                inert = is_inert(seen)
                 if seen.meta.uid != captured.uid or not (inert or _is_as_written(seen, params)):
                     return Undone.DRIFTED
                 await claim(cluster, ctx.fence, look)
                 claimed = await look()
                 require_fence(claimed.meta, ctx.fence, captured.uid)
-                if inert == _is_inert(claimed) and (inert or _is_as_written(claimed, params)):
+                if inert == is_inert(claimed) and (inert or _is_as_written(claimed, params)):
+                    if not inert:
+                        await _give_back(ctx, params.workload, captured)
                     asked = not inert
                     await cluster.delete_autoscaler(claimed.meta)
                     return Undone.NOTHING_TO_UNDO if inert else Undone.UNDONE
@@ -304,30 +272,6 @@ with:
             except (ConflictError, AmbiguousError):
                 continue
         raise TemporaryError(f"cluster {cluster.name}: the autoscaler {captured.name} keeps changing")
-
-
-def manifest(ctx: StepContext, workload: Workload, rules: Rules, *, inert: bool) -> dict[str, JsonValue]:
-    """Return the autoscaler as it is created: ours by label, fenced, with the incident for whoever finds it."""
-    return {
-        "apiVersion": "autoscaling/v2",
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": {
-            "name": workload.name,
-            "namespace": workload.namespace,
-            "labels": {MANAGED_BY: MANAGER},
-            "annotations": {FENCE: str(ctx.fence), "hdr-responder.io/incident": ctx.incident_ref},
-        },
-        "spec": spec(workload, rules, inert=inert),
-    }
-
-
-def spec(workload: Workload, rules: Rules, *, inert: bool) -> dict[str, JsonValue]:
-    """Return what the autoscaler is told, and whom it scales: nobody while it is inert."""
-    name = NOTHING if inert else workload.name
-    return {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": KINDS[workload.kind], "name": name},
-        **rules.fields(),
-    }
 
 
 async def _find(cluster: KubernetesCluster, workload: Workload) -> Autoscaler | None:
@@ -342,22 +286,58 @@ async def _find(cluster: KubernetesCluster, workload: Workload) -> Autoscaler | 
         named = await cluster.read_autoscaler(workload.namespace, workload.name)
     except NotFoundError:
         return None
-    if not _is_inert(named):
+    if not is_inert(named):
         raise ConflictError(f"{named.meta.ref} exists and scales {named.target}")
     return named
+
+
+async def refuse_useless(cluster: KubernetesCluster, workload: Workload) -> None:
+    """Raise ConflictError where an autoscaler would compute nothing (Kubernetes contract).
+
+    The pods are asked and not their template, since the cluster fills in requests from limits and from the defaults
+    of the namespace.
+    """
+    seen = await cluster.workload(workload)
+    if not seen.replicas:
+        raise ConflictError(f"{workload} is scaled to zero, which suspends every autoscaler")
+    requests = await cluster.cpu_requests(workload.namespace, seen.selector, limit=LISTED_PODS)
+    if not requests.pods:
+        raise ConflictError(f"{workload} has no pods that run: nothing shows that they request CPU")
+    if requests.missing:
+        named = ", ".join(requests.missing[:3])
+        raise ConflictError(f"{workload} requests no CPU ({named}): its usage would have no percentage")
+
+
+async def _give_back(ctx: StepContext, workload: Workload, captured: AutoscaleState) -> None:
+    """Raise the replicas to what they were where the autoscaler left fewer; none at all is a person's doing."""
+    cluster = ctx.systems.cluster(workload.cluster)
+
+    def fewer(seen: WorkloadState) -> bool:
+        return seen.meta.uid == captured.workload_uid and 0 < (seen.replicas or 0) < captured.replicas
+
+    def patch(seen: WorkloadState) -> JsonPatch | None:
+        if not fewer(seen):
+            return None
+        mark = annotate(METADATA_ANNOTATIONS, seen.meta.annotations, {UNDONE: ctx.step_key})
+        return [test(REPLICAS, seen.replicas), replace(REPLICAS, captured.replicas), *mark]
+
+    with contextlib.suppress(NotFoundError):  # without the workload its autoscaler goes all the same
+        if fewer(await cluster.workload(workload)):
+            await claim_workload(ctx, workload)
+            await change(cluster, ctx.fence, captured.workload_uid, lambda: cluster.workload(workload), patch)
+
+
+def _wanted(params: AutoscaleParameters, before: Rules | None = None) -> Rules:
+    return Rules.by_cpu(params.minimum, params.maximum, params.cpu_percent, before)
 
 
 def _reader(cluster: KubernetesCluster, workload: Workload, captured: AutoscaleState) -> Look[Autoscaler]:
     return lambda: cluster.read_autoscaler(workload.namespace, captured.name)
 
 
-def _is_inert(seen: Autoscaler) -> bool:
-    return seen.meta.labels.get(MANAGED_BY) == MANAGER and seen.target.endswith(f"/{NOTHING}")
-
-
 def _is_as_written(seen: Autoscaler, params: AutoscaleParameters) -> bool:
     workload = params.workload
-    return seen.target == f"{KINDS[workload.kind]}/{workload.name}" and Rules.of(seen) == Rules.wanted(params)
+    return seen.target == f"{KINDS[workload.kind]}/{workload.name}" and Rules.of(seen) == _wanted(params)
 
 
 def _result(params: AutoscaleParameters, captured: AutoscaleState) -> AutoscaleResult:

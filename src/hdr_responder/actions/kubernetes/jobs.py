@@ -50,6 +50,8 @@ JOBS = "batch/jobs"
 JOB_NAME = "batch.kubernetes.io/job-name"
 KEPT_SECONDS = 7 * 24 * 3600
 """How long a finished Job is kept where its template does not say."""
+SEEN_SECONDS = 3600
+"""How long it is kept at least: one that goes as soon as it has ended could not be told from one that never ran."""
 POLL_SECONDS = 1.0
 LOGGED_PODS = 5
 MAX_LOG_BYTES = 256 * 1024
@@ -121,9 +123,7 @@ undo: none
         """Rehearse the Job; refuses while another of the CronJob runs, unless the CronJob lets them overlap."""
         cluster = ctx.systems.cluster(params.cluster)
         cron_job = await cluster.cron_job(params.namespace, params.cron_job)
-        going = [job.meta.ref.name for job in await cluster.jobs(params.namespace) if _is_in_the_way(job, cron_job)]
-        if going and not cron_job.overlaps:
-            raise ConflictError(f"{cron_job.meta.ref}: job {going[0]} is under way, and they must not overlap")
+        await refuse_overlap(cluster, cron_job)
         with contextlib.suppress(ConflictError):  # an earlier attempt of this step has created it already
             await cluster.create_job(manifest(ctx, cron_job), dry_run=True)
 
@@ -151,8 +151,10 @@ undo: none
         return {"job": job.meta.ref.name, "uid": job.meta.uid}
 
     async def execute(self, ctx: StepContext, params: RunJobParameters, state: State) -> RunJobResult:
-        """Let the Job start."""
+        """Let the Job start; raises ConflictError when another started since that it must not overlap with."""
         cluster, name = ctx.systems.cluster(params.cluster), str(state["job"])
+        if (await cluster.job(params.namespace, name)).meta.annotations.get(STEP) != ctx.step_key:
+            await refuse_overlap(cluster, await cluster.cron_job(params.namespace, params.cron_job))
 
         def patch(seen: Job) -> JsonPatch | None:
             if seen.meta.annotations.get(STEP) == ctx.step_key:
@@ -264,6 +266,7 @@ def manifest(ctx: StepContext, cron_job: CronJob) -> dict[str, JsonValue]:
     labels, annotations = written.get("labels"), written.get("annotations")
     assert isinstance(spec, dict)
     ref = cron_job.meta.ref
+    kept = spec.get("ttlSecondsAfterFinished")
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -281,8 +284,23 @@ def manifest(ctx: StepContext, cron_job: CronJob) -> dict[str, JsonValue]:
                 {"apiVersion": "batch/v1", "kind": "CronJob", "name": ref.name, "uid": cron_job.meta.uid}
             ],
         },
-        "spec": {"ttlSecondsAfterFinished": KEPT_SECONDS, **spec, "suspend": True},
+        "spec": {
+            **spec,
+            "ttlSecondsAfterFinished": max(kept, SEEN_SECONDS) if isinstance(kept, int) else KEPT_SECONDS,
+            "suspend": True,
+        },
     }
+
+
+async def refuse_overlap(cluster: KubernetesCluster, cron_job: CronJob) -> None:
+    """Raise ConflictError while a job of the CronJob runs, unless the CronJob lets them overlap."""
+    if cron_job.overlaps:
+        return
+    going = [job for job in await cluster.jobs(cron_job.meta.ref.namespace) if _is_in_the_way(job, cron_job)]
+    if going:
+        raise ConflictError(
+            f"{cron_job.meta.ref}: job {going[0].meta.ref.name} is under way, and they must not overlap"
+        )
 
 
 def _is_in_the_way(job: Job, cron_job: CronJob) -> bool:

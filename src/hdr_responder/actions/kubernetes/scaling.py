@@ -42,7 +42,7 @@ from hdr_responder.actions.kubernetes.marks import STEP, STOPPED, test
 from hdr_responder.actions.kubernetes.rights import AUTOSCALERS, rights, workload_rights
 from hdr_responder.actions.kubernetes.rollouts import workload_target
 from hdr_responder.actions.kubernetes.story import story_rights, tell
-from hdr_responder.actions.kubernetes.surveying import all_healthy, surveyed
+from hdr_responder.actions.kubernetes.surveying import all_healthy, fewer_impact, surveyed
 from hdr_responder.domain.ports.kubernetes import Autoscaler, KubernetesCluster, WorkloadState
 from hdr_responder.domain.ports.systems import Systems
 from hdr_responder.domain.survey import Impact, TargetSurvey
@@ -140,10 +140,11 @@ class Scaling(Mutation[P, ScalingResult]):
     async def survey(self, systems: Systems, params: P) -> TargetSurvey:
         """Look at the workload; a GitOps controller puts replica numbers back that it tracks."""
         workload, autoscaler = await read(systems.cluster(params.workload.cluster), params.workload)
-        return surveyed(workload, self.impact(params, workload), changes=self.carrier(workload, autoscaler).meta)
+        impact = self.impact(params, workload, autoscaler)
+        return surveyed(workload, impact, changes=self.carrier(workload, autoscaler).meta)
 
     @abstractmethod
-    def impact(self, params: P, workload: WorkloadState) -> Impact | None:
+    def impact(self, params: P, workload: WorkloadState, autoscaler: Autoscaler | None) -> Impact | None:
         """Return what the change takes away, None for nothing."""
 
     def marks(self, ctx: StepContext, planned: BoundsChange) -> Mapping[str, str]:
@@ -238,26 +239,28 @@ with:
         """Return the autoscaler where there is one."""
         return autoscaler or workload
 
-    def impact(self, params: ScaleParameters, workload: WorkloadState) -> Impact | None:
-        """Return the replicas that go."""
-        present = workload.replicas or 0
-        fewer = present - params.wanted(present)
-        return Impact(unavailable=fewer, healthy=workload.available) if fewer > 0 else None
+    def impact(self, params: ScaleParameters, workload: WorkloadState, autoscaler: Autoscaler | None) -> Impact | None:
+        """Return the healthy pods that go; where an earlier step gives the number, as many as it may take away."""
+        present = held(workload, autoscaler)
+        known = params.to is not None or params.by is not None
+        wanted = params.wanted(present) if known else params.minimum
+        return fewer_impact(params.workload.kind, workload, max(wanted, 0)) if wanted < present else None
 
     def plan(self, params: ScaleParameters, workload: WorkloadState, autoscaler: Autoscaler | None) -> BoundsChange:
         """Decide the target; refuses one that is not within the bounds, or that is there already."""
         refuse_foreign(autoscaler)
-        present = workload.replicas or 0
+        if autoscaler is not None and not workload.replicas:
+            raise ConflictError(f"{params.workload} is scaled to zero, which suspends {autoscaler.meta.ref}")
+        present = held(workload, autoscaler)
         wanted = params.wanted(present)
         if params.maximum is not None and wanted > params.maximum:
             raise ConflictError(f"{params.workload}: {wanted} replicas would be beyond the maximum of {params.maximum}")
         if wanted < params.minimum:
             raise ConflictError(f"{params.workload}: {wanted} replicas would be below the minimum of {params.minimum}")
-        if autoscaler is not None and present == 0:
-            raise ConflictError(f"{params.workload} is scaled to zero, which suspends {autoscaler.meta.ref}")
-        if wanted == present or (autoscaler and present < wanted <= autoscaler.min_replicas):
-            floor = max(present, autoscaler.min_replicas) if autoscaler else present
-            raise ConflictError(f"{params.workload} has {floor} replicas already: scaling to {wanted} changes nothing")
+        if wanted == present:
+            raise ConflictError(
+                f"{params.workload} has {present} replicas already: scaling to {wanted} changes nothing"
+            )
         if autoscaler is None:
             return planned(workload, None, Move(pointer=REPLICAS, before=present, after=wanted))
         return planned(autoscaler, autoscaler, *bounds_for(wanted, present, autoscaler))
@@ -279,9 +282,11 @@ with:
     effect_group = "replicas"
     awaits_dependencies = False
 
-    def impact(self, params: ScaleToZeroParameters, workload: WorkloadState) -> Impact | None:
+    def impact(
+        self, params: ScaleToZeroParameters, workload: WorkloadState, autoscaler: Autoscaler | None
+    ) -> Impact | None:
         """Return everything."""
-        del params
+        del params, autoscaler
         return all_healthy(workload)
 
     def marks(self, ctx: StepContext, planned: BoundsChange) -> Mapping[str, str]:
@@ -306,6 +311,15 @@ with:
 async def read(cluster: KubernetesCluster, workload: Workload) -> tuple[WorkloadState, Autoscaler | None]:
     """Read a workload and the autoscaler that owns its replicas."""
     return await cluster.workload(workload), await cluster.autoscaler(workload)
+
+
+def held(workload: WorkloadState, autoscaler: Autoscaler | None) -> int:
+    """Return how many replicas are asked for at present; an autoscaler's bounds count before it has acted on them.
+
+    So fewer never widen its bounds, and more never narrow them.
+    """
+    present = workload.replicas or 0
+    return min(max(present, autoscaler.min_replicas), autoscaler.max_replicas) if autoscaler else present
 
 
 def bounds_for(wanted: int, present: int, autoscaler: Autoscaler) -> list[Move]:

@@ -35,6 +35,15 @@ def all_healthy(seen: WorkloadState) -> Impact:
     return Impact(unavailable=seen.available, healthy=seen.available)
 
 
+def fewer_impact(kind: WorkloadKind, seen: WorkloadState, wanted: int) -> Impact:
+    """Return how many healthy pods go when only ``wanted`` stay.
+
+    A Deployment gives up its unavailable pods first, a StatefulSet those with the highest ordinals, healthy or not.
+    """
+    taken = seen.available - wanted if kind == "deployment" else seen.desired - wanted
+    return Impact(unavailable=max(taken, 0), healthy=seen.available)
+
+
 def restart_impact(kind: WorkloadKind, seen: WorkloadState) -> Impact:
     """Return how many healthy pods a restart takes away at a time under the workload's own update strategy.
 

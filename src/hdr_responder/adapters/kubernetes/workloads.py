@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import JsonValue
 
 from hdr_responder.adapters.kubernetes import shapes
-from hdr_responder.adapters.kubernetes.calls import Calls
-from hdr_responder.domain.ports.kubernetes import Autoscaler, ObjectMeta, WorkloadState
+from hdr_responder.adapters.kubernetes.calls import Calls, at
+from hdr_responder.adapters.kubernetes.requests import ApiRequest
+from hdr_responder.domain.ports.kubernetes import Autoscaler, CpuRequests, ObjectMeta, Selector, WorkloadState
 from hdr_responder.domain.workloads import Workload
 from hdr_responder.errors import ConflictError, HdrError, NotFoundError
 
@@ -34,6 +35,17 @@ class Workloads(Calls):
     async def read_autoscaler(self, namespace: str, name: str) -> Autoscaler:
         """Read one autoscaler."""
         return shapes.autoscaler(await self._get(shapes.AUTOSCALERS, namespace, name))
+
+    async def cpu_requests(self, namespace: str, selector: Selector, *, limit: int) -> CpuRequests:
+        """Look at the CPU requests of pods."""
+        query = (("labelSelector", shapes.selector_text(selector)), ("limit", str(limit)))
+        answer: Mapping[str, Any] = await self._connection.json(
+            ApiRequest(verb="list", resource=shapes.PODS, namespace=namespace, query=query)
+        )
+        items: Sequence[Mapping[str, Any]] = answer.get("items") or ()
+        running = [each for each in items if at(each, "status", "phase") not in {"Succeeded", "Failed"}]
+        missing = (f"{each['metadata']['name']}/{name}" for each in running for name in _without_cpu(each["spec"]))
+        return CpuRequests(pods=len(running), missing=tuple(missing))
 
     async def create_autoscaler(self, manifest: Mapping[str, JsonValue], *, dry_run: bool = False) -> None:
         """Create an autoscaler."""
@@ -65,3 +77,13 @@ class Workloads(Calls):
         if close:
             return f" (did you mean {', '.join(close)}?)"
         return f" (it has: {', '.join(sorted(names)[:5])})" if names else ""
+
+
+def _without_cpu(spec: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the containers of a pod that request no CPU; a request of the pod as a whole counts for all of them."""
+    if at(spec, "resources", "requests", "cpu"):
+        return
+    sidecars = (each for each in spec.get("initContainers") or () if each.get("restartPolicy") == "Always")
+    for container in (*spec["containers"], *sidecars):
+        if not at(container, "resources", "requests", "cpu"):
+            yield str(container["name"])

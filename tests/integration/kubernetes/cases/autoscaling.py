@@ -36,12 +36,19 @@ def _params(namespace: str) -> AutoscaleParameters:
 
 
 CASES = {
-    "autoscale": Case(action=Autoscale(), params=_params, arrange=with_requests, drift=_maximum_moved),
+    "autoscale": Case(
+        action=Autoscale(),
+        params=_params,
+        arrange=with_requests,
+        unused=frozenset({"patch apps/deployments"}),
+        drift=_maximum_moved,
+    ),
     "autoscale_adopted": Case(
         action=Autoscale(),
         params=_params,
         arrange=_with_an_autoscaler,
-        unused=frozenset(f"{verb} autoscaling/horizontalpodautoscalers" for verb in ("create", "delete")),
+        unused=frozenset({"patch apps/deployments"})
+        | {f"{verb} autoscaling/horizontalpodautoscalers" for verb in ("create", "delete")},
         drift=_maximum_moved,
     ),
 }

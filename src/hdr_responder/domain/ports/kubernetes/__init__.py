@@ -37,7 +37,7 @@ from hdr_responder.domain.ports.kubernetes.releases import (
 )
 from hdr_responder.domain.ports.kubernetes.removals import OwnedPod, RemovalCalls
 from hdr_responder.domain.ports.kubernetes.services import Endpoint, Service, ServiceCalls
-from hdr_responder.domain.ports.kubernetes.workloads import Autoscaler, WorkloadCalls, WorkloadState
+from hdr_responder.domain.ports.kubernetes.workloads import Autoscaler, CpuRequests, WorkloadCalls, WorkloadState
 
 
 class KubernetesCluster(
@@ -71,6 +71,7 @@ __all__ = [
     "ContainerCommand",
     "ContainerState",
     "ContainerTemplate",
+    "CpuRequests",
     "CronJob",
     "DescribedWorkload",
     "Ended",

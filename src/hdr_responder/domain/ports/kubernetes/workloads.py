@@ -56,6 +56,18 @@ class Autoscaler:
     """What it scales by, as the cluster writes it (autoscaling/v2)."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuRequests:
+    """Which of some pods' containers request CPU time, which is what a CPU usage is a percentage of.
+
+    One container without a request is enough for an autoscaler to compute nothing (Kubernetes contract).
+    """
+
+    pods: int
+    missing: tuple[str, ...]
+    """Containers without one, as ``pod/container``."""
+
+
 class WorkloadCalls(Protocol):
     """Reads workloads."""
 
@@ -70,6 +82,9 @@ class WorkloadCalls(Protocol):
 
     async def read_autoscaler(self, namespace: str, name: str) -> Autoscaler:
         """Read one autoscaler."""
+
+    async def cpu_requests(self, namespace: str, selector: Selector, *, limit: int) -> CpuRequests:
+        """Look at the CPU requests of at most ``limit`` pods that have not ended."""
 
     async def create_autoscaler(self, manifest: Mapping[str, JsonValue], *, dry_run: bool = False) -> None:
         """Create an autoscaler; raises ConflictError when one of that name exists."""

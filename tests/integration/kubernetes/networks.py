@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
+from tests.fakes.everywhere import EVERYWHERE
 from tests.integration.kubernetes.steps import CLUSTER
 from tests.services.kubernetes import ControlPlane
 from tests.services.processes import poll
@@ -77,7 +78,7 @@ def by_administrator(control_plane: ControlPlane, work: Callable[[KubernetesAdap
     """Do ``await work(cluster)`` as one who may do everything, from code that cannot await."""
 
     async def done() -> None:
-        cluster = KubernetesAdapter.connect(CLUSTER, control_plane.admin_kubeconfig)
+        cluster = KubernetesAdapter.connect(CLUSTER, control_plane.admin_kubeconfig, namespaces=EVERYWHERE)
         try:
             await work(cluster)
         finally:

@@ -14,6 +14,7 @@ from hdr_responder.actions.contract import Mutation, Read, Seen, State, StepCont
 from hdr_responder.actions.kubernetes import KUBERNETES_ACTIONS
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.errors import AmbiguousError, ConflictError, NotFoundError, TemporaryError
+from tests.fakes.everywhere import EVERYWHERE
 from tests.integration.kubernetes.case import Case, all_cases
 from tests.integration.kubernetes.steps import CLUSTER, grant_for, perform, prepare, responder, step
 from tests.services.api_gate import ApiCall, ApiGate, Fault, Hold, api_gate
@@ -47,7 +48,7 @@ async def gate(control_plane: ControlPlane, tmp_path: Path) -> AsyncIterator[Api
 async def gated(control_plane: ControlPlane, gate: ApiGate) -> AsyncIterator[KubernetesAdapter]:
     """The cluster as it is reached through the gate, with little patience."""
     kubeconfig = gate.kubeconfig(control_plane.responder_kubeconfig)
-    adapter = KubernetesAdapter.connect(CLUSTER, kubeconfig, timeout=TIMEOUT)
+    adapter = KubernetesAdapter.connect(CLUSTER, kubeconfig, timeout=TIMEOUT, namespaces=EVERYWHERE)
     yield adapter
     await adapter.close()
 

@@ -13,6 +13,7 @@ from hdr_responder.actions.kubernetes.rollouts import RestartParameters, Rollout
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.domain.ports.kubernetes import JsonPatch, ObjectRef
 from hdr_responder.errors import AmbiguousError, ConflictError, FencedError
+from tests.fakes.everywhere import EVERYWHERE
 from tests.integration.kubernetes.steps import CLUSTER, grant_for, perform, prepare, responder, step, workload
 from tests.services.kubernetes import RESPONDER, ControlPlane
 
@@ -85,7 +86,7 @@ def restarts(control_plane: ControlPlane, params: RestartParameters) -> list[int
 async def test_a_worker_frozen_before_its_change_cannot_act_after_a_takeover(
     control_plane: ControlPlane, cluster: KubernetesAdapter, params: RestartParameters
 ) -> None:
-    frozen = FrozenBeforePatch.connect(CLUSTER, control_plane.responder_kubeconfig)
+    frozen = FrozenBeforePatch.connect(CLUSTER, control_plane.responder_kubeconfig, namespaces=EVERYWHERE)
     assert isinstance(frozen, FrozenBeforePatch)
     frozen.freeze()
     old = step(cluster)
@@ -188,7 +189,7 @@ async def test_a_lost_answer_is_met_by_looking(
 ) -> None:
     ctx = step(cluster)
     state = await prepare(RESTART, ctx, params)
-    losing = LosesAnswers.connect(CLUSTER, control_plane.responder_kubeconfig)
+    losing = LosesAnswers.connect(CLUSTER, control_plane.responder_kubeconfig, namespaces=EVERYWHERE)
     result = await RESTART.execute(step(losing, run_id=ctx.fence.run_id), params, state)
     await losing.close()
     assert result.restarted_at == state["restarted_at"]
@@ -200,7 +201,7 @@ async def test_a_silent_server_makes_the_outcome_ambiguous_and_repeating_harmles
 ) -> None:
     ctx = step(cluster)
     state = await prepare(RESTART, ctx, params)
-    silenced = SilencesServer.connect(CLUSTER, control_plane.responder_kubeconfig, timeout=0.5)
+    silenced = SilencesServer.connect(CLUSTER, control_plane.responder_kubeconfig, timeout=0.5, namespaces=EVERYWHERE)
     assert isinstance(silenced, SilencesServer)
     silenced.control_plane = control_plane
     try:

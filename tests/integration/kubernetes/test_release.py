@@ -16,6 +16,7 @@ from hdr_responder.actions.kubernetes.scaling import ScaleToZero, ScaleToZeroPar
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.domain.ports.kubernetes import JsonPatch, ObjectMeta, ObjectRef
 from hdr_responder.errors import ConflictError, FencedError, NotFoundError, PermanentError, TemporaryError
+from tests.fakes.everywhere import EVERYWHERE
 from tests.integration.kubernetes.networks import (
     SELECTOR,
     create_service,
@@ -323,7 +324,7 @@ class TestCrashes:
         await stop(cluster, namespace, await isolate(cluster, namespace))
         old = step(cluster)
         state = await prepare(RELEASE, old, params)
-        dying = DiesBeforePatch.connect(CLUSTER, control_plane.responder_kubeconfig)
+        dying = DiesBeforePatch.connect(CLUSTER, control_plane.responder_kubeconfig, namespaces=EVERYWHERE)
         assert isinstance(dying, DiesBeforePatch)
         dying.resource = resource
         with pytest.raises(KeyboardInterrupt):
@@ -359,7 +360,7 @@ class TestCrashes:
         await isolate(cluster, namespace)
         ctx = step(cluster)
         state = await prepare(RELEASE, ctx, params)
-        busy = Busy.connect(CLUSTER, control_plane.responder_kubeconfig)
+        busy = Busy.connect(CLUSTER, control_plane.responder_kubeconfig, namespaces=EVERYWHERE)
         with pytest.raises(TemporaryError, match="asks to wait"):
             await RELEASE.execute(step(busy, run_id=ctx.fence.run_id), params, state)
         await busy.close()

@@ -24,6 +24,7 @@ from hdr_responder.errors import (
     NotFoundError,
     UnavailableError,
 )
+from tests.fakes.everywhere import EVERYWHERE
 from tests.integration.kubernetes.cases.releases import two_releases
 from tests.integration.kubernetes.releasing import ALL_KINDS, IMAGE, Fleet, allow
 from tests.integration.kubernetes.steps import CLUSTER, perform, prepare, responder, step
@@ -240,7 +241,7 @@ class TestRolloutUndo:
     async def test_what_admission_changes_is_no_success(self, control_plane: ControlPlane, allowed: Allowed) -> None:
         target = allowed()
         two_releases(control_plane, target.namespace)
-        adapter = Altered.connect(CLUSTER, control_plane.responder_kubeconfig)
+        adapter = Altered.connect(CLUSTER, control_plane.responder_kubeconfig, namespaces=EVERYWHERE)
         ctx, params = step(adapter), RolloutUndoParameters(workload=target)
         state = await prepare(UNDO, ctx, params)
         with pytest.raises(AmbiguousError, match="is not that of the revision"):
@@ -251,7 +252,7 @@ class TestRolloutUndo:
     async def test_a_lost_answer_is_met_by_looking(self, control_plane: ControlPlane, allowed: Allowed) -> None:
         target = allowed()
         two_releases(control_plane, target.namespace)
-        adapter = LosesAnswers.connect(CLUSTER, control_plane.responder_kubeconfig)
+        adapter = LosesAnswers.connect(CLUSTER, control_plane.responder_kubeconfig, namespaces=EVERYWHERE)
         assert isinstance(adapter, LosesAnswers)
         ctx, params = step(adapter), RolloutUndoParameters(workload=target)
         adapter.losses = 0
@@ -269,7 +270,7 @@ class TestRolloutUndo:
         """An error that lets the step be tried again would promise that nothing was changed."""
         target = allowed()
         two_releases(control_plane, target.namespace)
-        adapter = BlindAfterwards.connect(CLUSTER, control_plane.responder_kubeconfig)
+        adapter = BlindAfterwards.connect(CLUSTER, control_plane.responder_kubeconfig, namespaces=EVERYWHERE)
         ctx, params = step(adapter), RolloutUndoParameters(workload=target)
         state = await prepare(UNDO, ctx, params)
         with pytest.raises(AmbiguousError, match="whether it stands could not be seen"):

@@ -16,6 +16,7 @@ from hdr_responder.actions.kubernetes.service_cuts import cut_off
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.domain.ports.kubernetes import JsonPatch, ObjectRef
 from hdr_responder.errors import AmbiguousError, ConflictError, FencedError, HdrError, PermanentError, TemporaryError
+from tests.fakes.everywhere import EVERYWHERE
 from tests.integration.kubernetes.networks import (
     SELECTOR,
     create_service,
@@ -73,7 +74,7 @@ class Refuses(KubernetesAdapter):
 
 
 def refusing(control_plane: ControlPlane, error: HdrError, times: int, *, after: bool = False) -> Refuses:
-    made = Refuses.connect(CLUSTER, control_plane.responder_kubeconfig)
+    made = Refuses.connect(CLUSTER, control_plane.responder_kubeconfig, namespaces=EVERYWHERE)
     assert isinstance(made, Refuses)
     made.error, made.times, made.after = error, times, after
     return made

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from hdr_responder.actions.kubernetes import describe as describe_module
 from hdr_responder.actions.kubernetes.describe import Describe, DescribeParameters, DescribeResult
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
+from hdr_responder.errors import NotFoundError
 from tests.integration.kubernetes.steps import KeptEvidence, grant_for, responder, step, workload
 from tests.services.kubernetes import ControlPlane
 from tests.services.processes import poll
@@ -175,6 +177,8 @@ async def test_the_worst_pods_with_their_events(
     assert f"  {_name(third)}: Running, not ready (CrashLoopBackOff), 3 restarts, on node-1, " in text
     assert "    app: waiting (CrashLoopBackOff), not ready, 3 restarts, the last run ended with OOMKilled" in text
     assert f"  {_name(first)}: Running, ready, 0 restarts, on node-1, " in text
+    assert "Z ContainersNotReady: oom\n" in text.partition("    condition Ready False since ")[2]
+    assert "condition Ready True" not in text
     about = f"pod {_name(third)}, by kubelet: "
     assert text.endswith(
         f"  2999-01-01T00:00:00Z Warning BackOff (7 times) {about}BackOff it was\n"
@@ -183,6 +187,28 @@ async def test_the_worst_pods_with_their_events(
     assert "Normal ScalingReplicaSet deployment/neural-hdr, by deployment-controller: Scaled up" in text
     assert "Normal Scheduled pod" in text
     assert "Foreign" not in text
+
+
+async def test_one_pod_that_is_named(control_plane: ControlPlane, namespace: str, cluster: KubernetesAdapter) -> None:
+    control_plane.api.create_deployment(namespace, "neural-hdr", replicas=3)
+    control_plane.api.create_deployment(namespace, "other")
+    first, second, third = sorted(control_plane.api.pods(namespace, "app=neural-hdr"), key=_name)
+    (other,) = control_plane.api.pods(namespace, "app=other")
+    warn(control_plane, namespace, second, "Unhealthy", "2999-01-02T00:00:00Z")
+    result, text = await described(control_plane, cluster, namespace, pod=_name(second), pods=1)
+    assert (result.pods, result.warning_reasons) == ([_name(second)], ["Unhealthy"])
+    assert "Pods (1 of 3, the worst first):" in text
+    assert f"    app: running, ready, 0 restarts, image {second['spec']['containers'][0]['image']}\n" in text
+    assert not any(f"  {_name(each)}: " in text for each in (first, third))
+    for stranger in (_name(other), "no-such-pod"):
+        with pytest.raises(NotFoundError, match=f"pod {stranger} is none of deployment/neural-hdr"):
+            await Describe().execute(step(cluster), DescribeParameters(workload=workload(namespace), pod=stranger))
+
+
+@pytest.mark.parametrize("pod", ["../../x", "a/b", "$(reboot)", "*", "${alert.labels}", "a\n", "\x00", "é", "a" * 300])
+def test_hostile_pods_are_refused(pod: str) -> None:
+    with pytest.raises(ValidationError):
+        DescribeParameters(workload=workload("any"), pod=pod)
 
 
 def _name(pod: Any) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -169,6 +170,88 @@ async def test_the_output_is_bounded(
     assert (result.cut, result.exit_code) == (True, None)
     assert len(evidence.artifacts[result.artifact][1]) <= 51
     assert result.summary.endswith("cut at 256 KiB")
+
+
+async def test_processes_of_an_image_without_ps(
+    control_plane: ControlPlane, namespace: str, cluster: KubernetesAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = arranged(control_plane, namespace, command="processes")
+    monkeypatch.setitem(COMMANDS, "processes", replace(COMMANDS["processes"], argv=("no-such-ps",)))
+    evidence = KeptEvidence()
+    result = await Exec().execute(step(cluster, evidence=evidence), params)
+    assert (result.exit_code, result.cut) in ENDS
+    ((_, content),) = evidence.artifacts.values()
+    assert content.startswith(b"PID PPID UID COMMAND\n1 0 0 ")
+
+
+async def test_a_program_that_is_missing_and_has_no_other_way(
+    control_plane: ControlPlane, namespace: str, cluster: KubernetesAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = arranged(control_plane, namespace, command="processes")
+    nothing = replace(COMMANDS["processes"], argv=("no-such-ps",), otherwise=("no-such-sh",))
+    for known in (nothing, replace(nothing, otherwise=())):
+        monkeypatch.setitem(COMMANDS, "processes", known)
+        with pytest.raises(PermanentError, match="could not be run"):
+            await Exec().execute(step(cluster), params)
+
+
+class TestExitCodes:
+    """The simulated kubelet tells no exit codes, so the ends of commands are given here as the adapter reads them."""
+
+    @pytest.fixture
+    def ends(self, cluster: KubernetesAdapter, monkeypatch: pytest.MonkeyPatch) -> dict[str, CommandOutput]:
+        """What each program writes and how it ends; those that are run are noted by what is left."""
+        given: dict[str, CommandOutput] = {}
+
+        async def run(command: ContainerCommand) -> CommandOutput:
+            return given.pop(command.argv[0])
+
+        monkeypatch.setattr(cluster, "run_in_container", run)
+        return given
+
+    @pytest.mark.parametrize("code", [126, 127])
+    async def test_by_which_runtimes_tell_that_a_program_is_missing(
+        self,
+        control_plane: ControlPlane,
+        namespace: str,
+        cluster: KubernetesAdapter,
+        ends: dict[str, CommandOutput],
+        code: int,
+    ) -> None:
+        params = arranged(control_plane, namespace, command="processes")
+        ends |= {"ps": _end(code, stderr=b"not found"), "sh": _end(0, b"PID\n1 0 0 app\0\n")}
+        result = await Exec().execute(step(cluster), params)
+        assert (result.lines, result.exit_code, ends) == (2, 0, {})
+
+    async def test_of_a_command_that_failed(
+        self, control_plane: ControlPlane, namespace: str, cluster: KubernetesAdapter, ends: dict[str, CommandOutput]
+    ) -> None:
+        params = arranged(control_plane, namespace, command="processes")
+        ends |= {"ps": _end(3, stderr=b"broken"), "sh": _end(0)}
+        with pytest.raises(PermanentError, match="ended with exit code 3: broken"):
+            await Exec().execute(step(cluster), params)
+        assert list(ends) == ["sh"]
+
+    async def test_of_one_that_told_what_there_is(
+        self, control_plane: ControlPlane, namespace: str, cluster: KubernetesAdapter, ends: dict[str, CommandOutput]
+    ) -> None:
+        """A kernel without IPv6 has no second table; that nothing is connected is an answer all the same."""
+        params = arranged(control_plane, namespace, command="open_connections")
+        ends["cat"] = _end(1, b"  sl  local_address\n", b"cat: /proc/net/tcp6: No such file")
+        result = await Exec().execute(step(cluster), params)
+        assert (result.lines, result.artifact, result.exit_code) == (0, "", 1)
+
+    async def test_of_one_whose_errors_could_repeat_values(
+        self, control_plane: ControlPlane, namespace: str, cluster: KubernetesAdapter, ends: dict[str, CommandOutput]
+    ) -> None:
+        params = arranged(control_plane, namespace, command="environment_names")
+        ends["env"] = _end(125, stderr=b"s3cret")
+        with pytest.raises(PermanentError, match=r"ended with exit code 125$"):
+            await Exec().execute(step(cluster), params)
+
+
+def _end(code: int, stdout: bytes = b"", stderr: bytes = b"") -> CommandOutput:
+    return CommandOutput(stdout=stdout, stderr=stderr, exit_code=code, cut=False)
 
 
 class TestChannel:

@@ -10,6 +10,7 @@ import pytest
 from hdr_responder.actions.kubernetes import logs as logs_module
 from hdr_responder.actions.kubernetes.logs import Logs, LogsParameters
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
+from hdr_responder.adapters.kubernetes import pods as adapter_module
 from tests.integration.kubernetes.steps import CLUSTER, KeptEvidence, grant_for, responder, step, workload
 from tests.services.kubernetes import ControlPlane
 
@@ -66,6 +67,8 @@ async def test_a_step_reads_no_more_than_its_bytes(
     assert len(result.pods) == 4
     assert len(result.skipped) == 2
     assert "not read: this step has read" in result.skipped[0]
+    assert result.cut == [f"{result.pods[1]}/app"]
+    assert result.summary.endswith(", from 4 pods, 1 cut")
 
 
 async def test_one_container_gives_no_more_than_its_bytes(
@@ -76,7 +79,62 @@ async def test_one_container_gives_no_more_than_its_bytes(
     params = LogsParameters(workload=workload(namespace))
     grant_for(control_plane, Logs(), params)
     monkeypatch.setattr(logs_module, "MAX_LOG_BYTES", 100)
+    result = await Logs().execute(step(cluster), params)
+    assert (result.cut, result.summary) == ([f"{result.pods[0]}/app"], "1 lines, from 1 pod, 1 cut")
     assert [len(each) for each in await kept(cluster, params)] == [100]
+
+
+async def test_lines_that_are_more_than_the_server_sends_lose_their_first_and_not_their_last(
+    control_plane: ControlPlane, namespace: str, cluster: KubernetesAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control_plane.api.create_deployment(namespace, "neural-hdr")
+    control_plane.set_logs([f"line {number:04}" for number in range(1000)])
+    params = LogsParameters(workload=workload(namespace), tail=1000)
+    grant_for(control_plane, Logs(), params)
+    monkeypatch.setattr(adapter_module, "LOG_READ_LIMIT", 5000)
+    evidence = KeptEvidence()
+    result = await Logs().execute(step(cluster, evidence=evidence), params)
+    ((_, content),) = evidence.artifacts.values()
+    lines = content.decode().splitlines()
+    assert lines == [f"line {number:04}" for number in range(875, 1000)]
+    assert result.cut == [f"{result.pods[0]}/app"]
+
+
+async def test_one_line_that_is_more_than_the_server_sends(
+    control_plane: ControlPlane, namespace: str, cluster: KubernetesAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control_plane.api.create_deployment(namespace, "neural-hdr")
+    control_plane.set_logs(["x" * 500, "y" * 500])
+    params = LogsParameters(workload=workload(namespace), tail=100)
+    grant_for(control_plane, Logs(), params)
+    monkeypatch.setattr(adapter_module, "LOG_READ_LIMIT", 300)
+    assert await kept(cluster, params) == [b"y" * 300 + b"\n"]
+
+
+async def test_a_log_that_is_whole_is_not_cut(
+    control_plane: ControlPlane, namespace: str, cluster: KubernetesAdapter
+) -> None:
+    control_plane.api.create_deployment(namespace, "neural-hdr")
+    control_plane.set_logs(["one", "two"])
+    params = LogsParameters(workload=workload(namespace))
+    grant_for(control_plane, Logs(), params)
+    result = await Logs().execute(step(cluster), params)
+    assert (result.cut, result.skipped, result.lines) == ([], [], 2)
+
+
+async def test_what_is_not_read_is_told(
+    control_plane: ControlPlane, namespace: str, cluster: KubernetesAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control_plane.api.create_deployment(namespace, "neural-hdr", replicas=3)
+    control_plane.set_logs(["one"])
+    params = LogsParameters(workload=workload(namespace))
+    grant_for(control_plane, Logs(), params)
+    missing = await Logs().execute(step(cluster), params.model_copy(update={"container": "ap"}))
+    assert missing.skipped == [f"{pod}/ap: the pod has no such container" for pod in missing.pods]
+    assert (missing.lines, len(missing.pods)) == (0, 3)
+    monkeypatch.setattr(logs_module, "MAX_CONTAINERS", 2)
+    result = await Logs().execute(step(cluster), params)
+    assert (len(result.artifacts), result.skipped) == (2, ["1 more containers: one step reads 2"])
 
 
 async def test_the_run_before_the_restart(

@@ -44,7 +44,7 @@ async def test_a_healthy_workload(control_plane: ControlPlane, namespace: str, c
     grant_for(control_plane, Pods(), params)
     result = await Pods().execute(step(cluster), params)
     assert (result.total, result.running, result.ready, result.not_ready, result.restarts) == (3, 3, 3, 0, 0)
-    assert (result.not_running, result.worst, result.omitted) == ([], "", 0)
+    assert (result.not_running, result.worst, result.omitted, result.problems) == ([], "", 0, {})
     assert [each.name for each in result.pods] == names(control_plane, namespace, "app=neural-hdr")
     assert {(each.phase, each.reason, each.node, each.exit_code) for each in result.pods} == {
         ("Running", "", "node-1", None)
@@ -83,6 +83,7 @@ async def test_the_worst_of_a_namespace_comes_first(
         ("fine", ("Running", True, 0, "", "", None)),
     ]
     assert (result.total, result.running, result.ready, result.not_ready, result.restarts) == (5, 2, 1, 4, 8)
+    assert result.problems == {"CrashLoopBackOff": 2, "ImagePullBackOff": 1, "not ready: app": 1}
     assert result.not_running == [each.name for each in result.pods[:3]]
     assert result.worst == result.pods[0].name
     assert result.summary.startswith(f"1 of 5 pods ready; not ready: {result.worst} (CrashLoopBackOff), oom-")

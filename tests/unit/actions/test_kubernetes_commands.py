@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 
-from hdr_responder.actions.kubernetes.commands import COMMANDS, environment_names, masked, open_connections, processes
+from hdr_responder.actions.kubernetes.commands import (
+    COMMANDS,
+    PROCESSES_OF_PROC,
+    environment_names,
+    masked,
+    open_connections,
+    processes,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,15 +31,48 @@ from hdr_responder.actions.kubernetes.commands import COMMANDS, environment_name
         ("curl -H X-Auth-Token:s3cret", "curl -H X-Auth-Token:***"),
         ("  12     1 root   01:02 node  server.js", "  12     1 root   01:02 node  server.js"),
         ("tokenizer --input a.txt", "tokenizer --input a.txt"),
+        ("curl -u app:s3cret https://host/x", "curl -u app:*** https://host/x"),
+        ("curl --user app:s3cret -o x", "curl --user app:*** -o x"),
+        ("python -u server.py", "python -u server.py"),
+        ("curl https://host/x?a=1&access_token=s3cret&b=2", "curl https://host/x?a=1&access_token=***&b=2"),
+        ("app level=info,password=s3cret,x=1", "app level=info,password=***,x=1"),
+        ('app {"user":"a","api_key":"s3cret"}', 'app {"user":"a","api_key":"***"}'),
+        ("redis-cli -a s3cret info", "redis-cli -a *** info"),
+        ("ls -a folder", "ls -a folder"),
+        ("/usr/bin/mysqldump -uapp -ps3cret db", "/usr/bin/mysqldump -uapp -p*** db"),
+        ("mkdir -p folder", "mkdir -p folder"),
     ],
 )
 def test_command_lines_without_their_secrets(line: str, kept: str) -> None:
     assert masked(line) == kept
 
 
-def test_a_hostile_line_takes_no_time() -> None:
-    line = "password" * 30_000 + "://" + ":" * 1000
+@pytest.mark.parametrize("line", ["password" * 30_000 + "://" + ":" * 1000, ',{"' * 90_000, "?key" * 60_000])
+def test_a_hostile_line_takes_no_time(line: str) -> None:
     assert processes(line.encode()) == [line[:1000]]
+
+
+def test_many_hostile_lines_take_little_time() -> None:
+    line = '{"' + "key" * 300
+    assert processes(f"{line}\n".encode() * 280) == [line] * 280
+
+
+def test_arguments_may_end_in_nul() -> None:
+    assert processes(b"PID PPID UID COMMAND\n1 0 0 app\0--password\0s3cret\0\n7 1 0 \n") == [
+        "PID PPID UID COMMAND",
+        "1 0 0 app --password ***",
+        "7 1 0",
+    ]
+
+
+def test_the_kernels_files_tell_the_processes() -> None:
+    """The way without ``ps``, as this machine's shell runs it."""
+    written = subprocess.run(COMMANDS["processes"].otherwise, capture_output=True, check=True, timeout=60).stdout
+    heading, *told = processes(written)
+    assert heading == "PID PPID UID COMMAND"
+    ours = next(line for line in told if line.startswith(f"{os.getpid()} "))
+    assert ours.split()[:3] == [str(os.getpid()), str(os.getppid()), str(os.getuid())]
+    assert "python" in ours
 
 
 @pytest.mark.parametrize(
@@ -66,5 +109,6 @@ def test_connections_are_readable() -> None:
     ]
 
 
-def test_commands_use_no_shell() -> None:
+def test_commands_use_no_shell_but_for_a_constant() -> None:
     assert all(command.argv[0] in {"ps", "df", "cat", "env"} for command in COMMANDS.values())
+    assert {command.otherwise for command in COMMANDS.values()} == {(), ("sh", "-c", PROCESSES_OF_PROC)}

@@ -11,6 +11,7 @@ from hdr_responder.actions.contract import Parameters, Permission
 from hdr_responder.actions.kubernetes.rights import namespace_rights, workload_rights
 from hdr_responder.domain.ports.kubernetes import KubernetesCluster, Pod, PodState, Selector
 from hdr_responder.domain.workloads import Workload
+from hdr_responder.errors import NotFoundError
 
 _LABEL = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _DNS_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -87,6 +88,14 @@ async def pods_of(cluster: KubernetesCluster, workload: Workload) -> list[PodSta
     state = await cluster.workload(workload)
     found = await cluster.pod_states(workload.namespace, state.selector)
     return [each for each in found if belongs(each.pod, workload)]
+
+
+def pod_named(pods: Iterable[PodState], workload: Workload, name: str) -> PodState:
+    """Return the pod of this name among those of a workload; raises NotFoundError when it is none of them."""
+    for each in pods:
+        if each.pod.name == name:
+            return each
+    raise NotFoundError(f"pod {name} is none of {workload} in namespace {workload.namespace}")
 
 
 def belongs(pod: Pod, workload: Workload) -> bool:

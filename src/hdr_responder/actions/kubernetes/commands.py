@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +21,16 @@ _SECRET = re.compile(
 )
 _ASSIGNED = re.compile(r"([^=:]*[=:])(.+)")
 _IN_ADDRESS = re.compile(r"(://[^/@\s]{0,300}?:)[^/\s]{1,1000}@")
+_INSIDE = re.compile(
+    r"([?&,;{\"'][\w.\-]{0,60}(?:pass|pwd|secret|token|credential|auth|key)[\w.\-]{0,60}[\"']?[=:][\"']?)[^&,;\"'}\s]+",
+    re.IGNORECASE,
+)
+"""A name that tells a secret, with its value, inside of a word: a query's, a list's, or an object's."""
+_USERS = frozenset({"-u", "-U", "--user", "--proxy-user"})
+"""Options that take ``user:password`` (curl, wget, and many that followed)."""
+_AS_A_USER = re.compile(r"([^:]+:).+")
+_IN_AN_OPTION = {"-a": re.compile(r"redis-cli"), "-p": re.compile(r"(^|[\s/])(mysql|mariadb)")}
+"""Short options that take a password, by the programs to which they mean that."""
 _SCHEMES = frozenset({"bearer", "basic"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,255}")
 _ENDPOINT = re.compile(r"([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4})")
@@ -44,11 +54,13 @@ _STATES = {
 class Command:
     """One command; ``readable`` turns what it wrote into the lines that are kept.
 
-    ``tells_errors`` says whether its standard error may be told: not where it could repeat values.
+    ``otherwise`` reads the same where the program of ``argv`` is missing. ``tells_errors`` says whether its standard
+    error may be told: not where it could repeat values.
     """
 
     argv: tuple[str, ...]
     readable: Callable[[bytes], list[str]]
+    otherwise: tuple[str, ...] = ()
     tells_errors: bool = True
 
 
@@ -59,21 +71,29 @@ def _lines(written: bytes) -> list[str]:
 def masked(line: str) -> str:
     """Return a command line without passwords in addresses and the values of arguments that are called secret."""
     words = re.split(r"(\s+)", line)
-    following = False
+    options = {option for option, program in _IN_AN_OPTION.items() if program.search(line)}
+    following, before = False, ""
     for place, word in enumerate(words):
         if not word or word.isspace():
             continue
-        words[place] = MASK if following else _masked_word(word)
+        words[place] = MASK if following else _masked_word(word, before, options)
         named = (word.startswith("-") or word.endswith(":")) and _names_a_secret(word) and words[place] == word
         following = named or word.lower() in _SCHEMES
+        before = word
     return "".join(words)
 
 
-def _masked_word(word: str) -> str:
+def _masked_word(word: str, before: str, options: Collection[str]) -> str:
     assigned = _ASSIGNED.fullmatch(word)
     if assigned and "://" not in word.partition("=")[0] and _names_a_secret(assigned[1]):
         return f"{assigned[1]}{MASK}"
-    return _IN_ADDRESS.sub(rf"\1{MASK}@", word)
+    if before in options:
+        return MASK
+    if word[:2] in options and len(word) > 2:
+        return f"{word[:2]}{MASK}"
+    if before in _USERS:
+        return _AS_A_USER.sub(rf"\1{MASK}", word)
+    return _INSIDE.sub(rf"\1{MASK}", _IN_ADDRESS.sub(rf"\1{MASK}@", word))
 
 
 def _names_a_secret(text: str) -> bool:
@@ -81,8 +101,11 @@ def _names_a_secret(text: str) -> bool:
 
 
 def processes(written: bytes) -> list[str]:
-    """Return the process list, secrets on command lines masked as far as they can be recognised."""
-    return [masked(line) for line in _lines(written)]
+    """Return the process list, secrets on command lines masked as far as they can be recognised.
+
+    The kernel ends each argument with a NUL (``/proc/<pid>/cmdline``).
+    """
+    return [masked(line).rstrip() for line in _lines(written.replace(b"\0", b" "))]
 
 
 def environment_names(written: bytes) -> list[str]:
@@ -118,8 +141,20 @@ def _endpoint(found: re.Match[str]) -> str:
     return f"{shown}:{int(found[2], 16)}"
 
 
+PROCESSES_OF_PROC = (
+    'echo "PID PPID UID COMMAND"; for each in /proc/[0-9]*; do ppid= uid=; '
+    "while read -r key value rest; do case $key in PPid:) ppid=$value ;; Uid:) uid=$value ;; esac; "
+    'done <"$each/status" || continue; '
+    'printf "%s %s %s " "${each#/proc/}" "$ppid" "$uid"; cat "$each/cmdline"; echo; done 2>/dev/null'
+)
+"""The process list by the kernel's own files, for images without ``ps``: a constant, to which nothing is added."""
+
 COMMANDS: dict[CommandName, Command] = {
-    "processes": Command(argv=("ps", "-e", "-o", "pid,ppid,user,etime,args"), readable=processes),
+    "processes": Command(
+        argv=("ps", "-e", "-o", "pid,ppid,user,etime,args"),
+        readable=processes,
+        otherwise=("sh", "-c", PROCESSES_OF_PROC),
+    ),
     "disk_usage": Command(argv=("df", "-P", "-k"), readable=_lines),
     "open_connections": Command(argv=("cat", "/proc/net/tcp", "/proc/net/tcp6"), readable=open_connections),
     "environment_names": Command(argv=("env", "-0"), readable=environment_names, tells_errors=False),

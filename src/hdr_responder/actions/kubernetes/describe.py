@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from hdr_responder.actions.contract import Parameters, Permission, Read, Result, StepContext
-from hdr_responder.actions.kubernetes.choosing import belongs, worst_first
+from hdr_responder.actions.kubernetes.choosing import PodName, belongs, pod_named, worst_first
 from hdr_responder.actions.kubernetes.descriptions import Described, EventAbout, written
 from hdr_responder.actions.kubernetes.pods import why_not_ready
 from hdr_responder.actions.kubernetes.rights import rights, workload_rights
@@ -24,7 +24,10 @@ class DescribeParameters(Parameters):
 
     shorthand = "workload"
     workload: Workload
-    pods: int = Field(default=3, ge=0, le=10, description="Most pods described, the worst first.")
+    pod: PodName | None = Field(
+        default=None, description="Only this pod of the workload; without it the worst of its pods."
+    )
+    pods: int = Field(default=3, ge=0, le=10, description="Most pods described where none is named, the worst first.")
     events: int = Field(default=50, ge=0, le=200, description="Most events told, the latest of all.")
 
 
@@ -73,14 +76,14 @@ with:
         )
 
     async def execute(self, ctx: StepContext, params: DescribeParameters) -> DescribeResult:
-        """Read and keep."""
+        """Read and keep; raises NotFoundError for a named pod that is none of the workload's."""
         workload = params.workload
         cluster = ctx.systems.cluster(workload.cluster)
         seen = await cluster.described(workload)
         state = seen.templated.state
         found = await cluster.pod_states(workload.namespace, state.selector)
         pods = worst_first(each for each in found if belongs(each.pod, workload))
-        shown = pods[: params.pods]
+        shown = [pod_named(pods, workload, params.pod)] if params.pod else pods[: params.pods]
         events = await _events(cluster, workload, state.meta, shown)
         latest = events[-params.events :] if params.events else []
         text = written(

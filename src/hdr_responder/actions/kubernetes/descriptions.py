@@ -14,6 +14,7 @@ from typing import Any
 from hdr_responder.actions.kubernetes.pods import why_not_ready
 from hdr_responder.domain.durations import format_duration
 from hdr_responder.domain.ports.kubernetes import (
+    Condition,
     ContainerState,
     ContainerTemplate,
     DescribedWorkload,
@@ -64,8 +65,7 @@ def _lines(described: Described) -> Iterator[str]:
     yield from _state(templated.state)
     yield "Conditions:"
     for each in described.seen.conditions:
-        since = f" since {_time(each.since)}" if each.since else ""
-        yield f"  {each.type} {each.status}{since} {each.reason}: {_flat(each.message)}"
+        yield f"  {_condition(each)}"
     yield from _template(templated.template)
     yield f"Pods ({len(described.pods)} of {described.total}, the worst first):"
     for pod in described.pods:
@@ -73,6 +73,12 @@ def _lines(described: Described) -> Iterator[str]:
     yield "Events (the newest last):"
     for found in described.events:
         yield f"  {_event(found)}"
+
+
+def _condition(condition: Condition) -> str:
+    since = f" since {_time(condition.since)}" if condition.since else ""
+    why = ": ".join(each for each in (condition.reason, _flat(condition.message)) if each)
+    return f"{condition.type} {condition.status}{since} {why}".rstrip()
 
 
 def _state(state: WorkloadState) -> Iterator[str]:
@@ -165,6 +171,9 @@ def _pod(state: PodState, now: datetime) -> Iterator[str]:
     ready = "ready" if state.ready else "completed" if state.completed else f"not ready ({why_not_ready(state)})"
     age = format_duration((now - state.created) // SECOND * SECOND)
     yield f"  {pod.name}: {pod.phase}, {ready}, {pod.restarts} restarts, on {state.node or 'no node'}, {age} old"
+    for condition in state.conditions:
+        if condition.status != "True":
+            yield f"    condition {_condition(condition)}"
     for each in state.containers:
         yield f"    {each.name}: {_container_state(each)}"
 
@@ -173,7 +182,8 @@ def _container_state(container: ContainerState) -> str:
     told = container.state + (f" ({container.why})" if container.why else "")
     now = f"{told} ({_end(container.ended)})" if container.ended else told
     last = f", the last run ended with {_end(container.last_ended)}" if container.last_ended else ""
-    return f"{now}, {'ready' if container.ready else 'not ready'}, {container.restarts} restarts{last}"
+    image = f", image {container.image}" if container.image else ""
+    return f"{now}, {'ready' if container.ready else 'not ready'}, {container.restarts} restarts{last}{image}"
 
 
 def _end(ended: Ended) -> str:

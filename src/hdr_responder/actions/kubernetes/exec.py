@@ -8,16 +8,18 @@ from typing import ClassVar
 from pydantic import Field
 
 from hdr_responder.actions.contract import Parameters, Permission, Read, Result, StepContext
-from hdr_responder.actions.kubernetes.choosing import ContainerName, PodName, pods_of, worst_first
-from hdr_responder.actions.kubernetes.commands import COMMANDS, CommandName
+from hdr_responder.actions.kubernetes.choosing import ContainerName, PodName, pod_named, pods_of, worst_first
+from hdr_responder.actions.kubernetes.commands import COMMANDS, Command, CommandName
 from hdr_responder.actions.kubernetes.rights import rights, workload_rights
-from hdr_responder.domain.ports.kubernetes import CommandOutput, ContainerCommand, PodState
+from hdr_responder.domain.ports.kubernetes import CommandOutput, ContainerCommand, KubernetesCluster, PodState
 from hdr_responder.domain.workloads import Workload
 from hdr_responder.errors import ConflictError, NotFoundError, PermanentError
 
 MAX_BYTES = 256 * 1024
 SECONDS = 30.0
 SHOWN_ERROR = 200
+NOT_STARTED = frozenset({126, 127})
+"""Exit codes by which container runtimes and shells tell that a program is missing or cannot be run."""
 
 
 class ExecParameters(Parameters):
@@ -84,18 +86,9 @@ with:
             raise PermanentError("only commands of the list are run")
         cluster = ctx.systems.cluster(params.workload.cluster)
         state, container = _place(await pods_of(cluster, params.workload), params)
-        output = await cluster.run_in_container(
-            ContainerCommand(
-                namespace=params.workload.namespace,
-                pod=state.pod.name,
-                container=container,
-                argv=known.argv,
-                max_bytes=MAX_BYTES,
-                seconds=SECONDS,
-            )
-        )
+        output = await _run(cluster, state, container, known)
         lines = known.readable(output.stdout)
-        if not lines and output.exit_code:
+        if not output.stdout and output.exit_code:
             said = output.stderr.decode(errors="replace").strip()[:SHOWN_ERROR] if known.tells_errors else ""
             ended = f"{params.command} in {state.pod.name}/{container} ended with exit code {output.exit_code}"
             raise PermanentError(f"{ended}: {said}" if said else ended)
@@ -112,14 +105,39 @@ with:
         )
 
 
+async def _run(cluster: KubernetesCluster, state: PodState, container: str, known: Command) -> CommandOutput:
+    """Run the command; where its program is missing, read the same in the other way, if there is one."""
+
+    async def output_of(argv: tuple[str, ...]) -> CommandOutput:
+        return await cluster.run_in_container(
+            ContainerCommand(
+                namespace=state.pod.namespace,
+                pod=state.pod.name,
+                container=container,
+                argv=argv,
+                max_bytes=MAX_BYTES,
+                seconds=SECONDS,
+            )
+        )
+
+    if not known.otherwise:
+        return await output_of(known.argv)
+    try:
+        output = await output_of(known.argv)
+    except PermanentError as error:
+        if type(error) is not PermanentError:  # forbidden, gone: another program would change nothing
+            raise
+        return await output_of(known.otherwise)
+    missing = output.exit_code in NOT_STARTED and not output.stdout
+    return await output_of(known.otherwise) if missing else output
+
+
 def _place(pods: Sequence[PodState], params: ExecParameters) -> tuple[PodState, str]:
     """Return the pod and its container to look into."""
     workload = params.workload
-    named = [each for each in pods if params.pod in {None, each.pod.name}]
-    if not named:
-        what = f"pod {params.pod} is none of {workload}" if params.pod else f"{workload} has no pods"
-        raise NotFoundError(f"{what} in namespace {workload.namespace}")
-    for state in worst_first(named):
+    if not pods:
+        raise NotFoundError(f"{workload} has no pods in namespace {workload.namespace}")
+    for state in [pod_named(pods, workload, params.pod)] if params.pod else worst_first(pods):
         container = params.container or state.default_container
         if any(each.name == container and each.state == "running" for each in state.containers):
             return state, container

@@ -330,7 +330,7 @@ async def _keep_logs(ctx: StepContext, cluster: KubernetesCluster, params: JobSt
                 max_bytes=MAX_LOG_BYTES,
             )
             with contextlib.suppress(ConflictError, NotFoundError):
-                log = await cluster.pod_log(query)
+                log = (await cluster.pod_log(query)).content
                 if log:
                     kept.append(await ctx.evidence.keep(f"{pod.name}.{container}.log", "text/plain", log))
     return kept

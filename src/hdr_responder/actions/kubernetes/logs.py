@@ -18,7 +18,7 @@ from hdr_responder.actions.kubernetes.choosing import (
     rights_where_chosen,
 )
 from hdr_responder.domain.durations import Duration
-from hdr_responder.domain.ports.kubernetes import KubernetesCluster, LogQuery, Pod
+from hdr_responder.domain.ports.kubernetes import KubernetesCluster, Log, LogQuery, Pod
 from hdr_responder.errors import ConflictError, NotFoundError
 
 __all__ = ["Logs", "LogsParameters", "LogsResult", "belongs", "containers_of", "in_trouble_first"]
@@ -51,6 +51,7 @@ class LogsResult(Result):
     artifacts: list[str] = Field(description="Artifact ids, one a container with lines.")
     pods: list[str] = Field(description="Pods read.")
     skipped: list[str] = Field(description="Containers without a readable log, each with the reason.")
+    cut: list[str] = Field(description="Containers that had more than could be kept (1 MiB, 8 MiB in all): their end.")
     summary: str
 
 
@@ -82,14 +83,17 @@ with:
         lines = matched = 0
         left = MAX_STEP_BYTES
         artifacts: list[str] = []
-        skipped: list[str] = []
+        skipped, cut = _not_read(chosen, params.container), list[str]()
         for pod, container in containers_of(chosen, params.container):
             try:
-                read = await _read(cluster, pod, container, params, left)
+                log = await _read(cluster, pod, container, params, left)
             except (ConflictError, NotFoundError) as e:
                 skipped.append(f"{pod.name}/{container}: {e}")
                 continue
-            left -= sum(len(line) + 1 for line in read)
+            left -= len(log.content)
+            if log.cut:
+                cut.append(f"{pod.name}/{container}")
+            read = log.content.splitlines()[-params.tail :]
             kept = [line for line in read if params.grep is None or params.grep.encode() in line]
             lines += len(read)
             matched += len(kept)
@@ -103,16 +107,27 @@ with:
             artifacts=artifacts,
             pods=names,
             skipped=skipped,
-            summary=_told(params, lines, matched, names, len(found)),
+            cut=cut,
+            summary=_told(params, lines, matched, names, len(found)) + (f", {len(cut)} cut" if cut else ""),
         )
 
 
-async def _read(cluster: KubernetesCluster, pod: Pod, container: str, params: LogsParameters, left: int) -> list[bytes]:
+def _not_read(pods: Iterable[Pod], only: str | None) -> list[str]:
+    """Tell which containers are not read at all: those that a pod does not have, and those that are too many."""
+    pods = list(pods)
+    missing = [
+        f"{pod.name}/{only}: the pod has no such container" for pod in pods if only and only not in pod.containers
+    ]
+    more = sum(len(pod.containers) if only is None else pod.containers.count(only) for pod in pods) - MAX_CONTAINERS
+    return [*missing, f"{more} more containers: one step reads {MAX_CONTAINERS}"] if more > 0 else missing
+
+
+async def _read(cluster: KubernetesCluster, pod: Pod, container: str, params: LogsParameters, left: int) -> Log:
     """Read the last lines of one container; where its bytes run short, the first of them is the end of a line."""
     max_bytes = min(MAX_LOG_BYTES, left)
     if max_bytes <= 0:
         raise ConflictError(f"not read: this step has read {MAX_STEP_BYTES // 1024**2} MiB already")
-    log = await cluster.pod_log(
+    return await cluster.pod_log(
         LogQuery(
             namespace=pod.namespace,
             pod=pod.name,
@@ -123,7 +138,6 @@ async def _read(cluster: KubernetesCluster, pod: Pod, container: str, params: Lo
             previous=params.previous,
         )
     )
-    return log.splitlines()[-params.tail :]
 
 
 def _told(params: LogsParameters, lines: int, matched: int, pods: list[str], found: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -48,6 +49,9 @@ class PodsResult(Result):
     not_ready: int = Field(description="Pods that are not ready; those that completed their work do not count.")
     completed: int = Field(description="Pods that ended with success, as those of a Job do.")
     restarts: int = Field(description="Of all containers of all pods.")
+    problems: dict[str, int] = Field(
+        description="How many pods are not ready, by the reason; those that completed their work do not count."
+    )
     not_running: list[str] = Field(
         description="Names of pods that neither run nor completed, the worst first, at most limit."
     )
@@ -88,6 +92,7 @@ with:
             not_ready=len(waiting),
             completed=sum(each.completed for each in found),
             restarts=sum(each.pod.restarts for each in found),
+            problems=dict(Counter(map(why_not_ready, waiting))),
             not_running=[each.pod.name for each in stopped[: params.limit]],
             worst=(stopped or waiting)[0].pod.name if stopped or waiting else "",
             pods=[_entry(each, now) for each in found[: params.limit]],

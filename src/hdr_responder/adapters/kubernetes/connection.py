@@ -75,15 +75,19 @@ class Connection:
             raise AdapterError(f"cluster {self._endpoint.cluster}: {request}: the answer is no object")
         return answer
 
-    async def tail(self, request: ApiRequest, max_bytes: int) -> bytes:
-        """Send a request and return the last ``max_bytes`` of the answer, holding little more than that in memory."""
-        kept = bytearray()
+    async def tail(self, request: ApiRequest, max_bytes: int) -> tuple[bytes, int]:
+        """Send a request and return the last ``max_bytes`` of the answer, and how many it had in all.
+
+        Little more than those last ones is held in memory.
+        """
+        kept, size = bytearray(), 0
         async with self._answer(request) as response:
             async for chunk in response.content.iter_chunked(READ_CHUNK):
                 kept += chunk
+                size += len(chunk)
                 if len(kept) > max_bytes + READ_CHUNK:
                     del kept[:-max_bytes]
-        return bytes(kept[-max_bytes:])
+        return bytes(kept[-max_bytes:]), size
 
     @contextlib.asynccontextmanager
     async def _answer(self, request: ApiRequest) -> AsyncIterator[aiohttp.ClientResponse]:

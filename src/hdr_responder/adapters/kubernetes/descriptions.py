@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
-
 from hdr_responder.adapters.kubernetes import shapes, templates
 from hdr_responder.adapters.kubernetes.calls import at
 from hdr_responder.adapters.kubernetes.shapes import Json
 from hdr_responder.adapters.kubernetes.workloads import Workloads
-from hdr_responder.domain.ports.kubernetes import Condition, DescribedWorkload, ObjectEvent, TemplatedWorkload
+from hdr_responder.domain.ports.kubernetes import DescribedWorkload, ObjectEvent, TemplatedWorkload
 from hdr_responder.domain.workloads import Workload
 
 
@@ -21,10 +17,9 @@ class Descriptions(Workloads):
         """Read a workload."""
         item = await self._item(workload)
         state = shapes.workload_state(workload.kind, item)
-        conditions: Sequence[Json] = at(item, "status", "conditions") or ()
         return DescribedWorkload(
             templated=TemplatedWorkload(state=state, template=templates.pod_template(item["spec"]["template"])),
-            conditions=tuple(map(_condition, conditions)),
+            conditions=shapes.conditions(item),
         )
 
     async def replica_set_events(self, workload: Workload) -> tuple[ObjectEvent, ...]:
@@ -36,14 +31,3 @@ class Descriptions(Workloads):
 
 def _about(event: Json) -> str:
     return str(at(event, "involvedObject", "name") or "")
-
-
-def _condition(item: Json) -> Condition:
-    changed: Any = item.get("lastTransitionTime")
-    return Condition(
-        type=item["type"],
-        status=item["status"],
-        reason=item.get("reason") or "",
-        message=item.get("message") or "",
-        since=datetime.fromisoformat(changed) if changed else None,
-    )

@@ -29,6 +29,7 @@ def pod_state(item: Json) -> PodState:
         deleted="deletionTimestamp" in meta,
         default_container=wanted if wanted in pod.containers else pod.containers[0],
         containers=(*_containers(item, "initContainers", initial=True), *_containers(item, "containers")),
+        conditions=shapes.conditions(item),
     )
 
 
@@ -47,15 +48,15 @@ def _containers(item: Json, kind: str, *, initial: bool = False) -> list[Contain
     """Read the containers in the order of the spec; one that no kubelet reported yet waits."""
     reported: Sequence[Json] = (item.get("status") or {}).get(f"{kind.removesuffix('s')}Statuses") or ()
     by_name = {each["name"]: each for each in reported}
-    return [_container(each["name"], by_name.get(each["name"]) or {}, initial) for each in item["spec"].get(kind) or ()]
+    return [_container(each, by_name.get(each["name"]) or {}, initial) for each in item["spec"].get(kind) or ()]
 
 
-def _container(name: str, status: Json, initial: bool) -> ContainerState:
+def _container(spec: Json, status: Json, initial: bool) -> ContainerState:
     state: Json = status.get("state") or {}
     waiting: Json = state.get("waiting") or {}
     ended = _ended(state.get("terminated"))
     return ContainerState(
-        name=name,
+        name=spec["name"],
         state="running" if "running" in state else "terminated" if ended else "waiting",
         ready=bool(status.get("ready", False)),
         restarts=status.get("restartCount", 0),
@@ -63,6 +64,7 @@ def _container(name: str, status: Json, initial: bool) -> ContainerState:
         ended=ended,
         last_ended=_ended((status.get("lastState") or {}).get("terminated")),
         initial=initial,
+        image=spec.get("image") or "",
     )
 
 

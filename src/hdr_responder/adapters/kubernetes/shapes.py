@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import JsonValue
@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from hdr_responder.domain.ports.kubernetes import (
     MANAGER,
     Autoscaler,
+    Condition,
     Endpoint,
     NetworkPolicy,
     Note,
@@ -68,6 +69,23 @@ def object_meta(resource: str, item: Json) -> ObjectMeta:
         controller=controller(meta),
     )
     return dataclasses.replace(found, gitops=gitops_owner(found))
+
+
+def conditions(item: Json) -> tuple[Condition, ...]:
+    """Read ``status.conditions``."""
+    found: Sequence[Json] = (item.get("status") or {}).get("conditions") or ()
+    return tuple(map(_condition, found))
+
+
+def _condition(item: Json) -> Condition:
+    changed: Any = item.get("lastTransitionTime")
+    return Condition(
+        type=item["type"],
+        status=item["status"],
+        reason=item.get("reason") or "",
+        message=item.get("message") or "",
+        since=datetime.fromisoformat(changed) if changed else None,
+    )
 
 
 def controller(meta: Json) -> str | None:

@@ -11,20 +11,21 @@ from typing import Protocol
 
 from hdr_responder.domain.ports.kubernetes.access import AccessCalls, ClusterIdentity, HeldRule, HeldRules, Right
 from hdr_responder.domain.ports.kubernetes.changes import ChangeCalls, Note
-from hdr_responder.domain.ports.kubernetes.descriptions import Condition, DescribedWorkload, DescriptionCalls
+from hdr_responder.domain.ports.kubernetes.descriptions import DescribedWorkload, DescriptionCalls
 from hdr_responder.domain.ports.kubernetes.exec import CommandOutput, ContainerCommand, ExecCalls
 from hdr_responder.domain.ports.kubernetes.jobs import CronJob, Job, JobCalls
 from hdr_responder.domain.ports.kubernetes.metrics import MetricsCalls, PodUsage
 from hdr_responder.domain.ports.kubernetes.network_policies import NetworkPolicy, NetworkPolicyCalls
 from hdr_responder.domain.ports.kubernetes.objects import (
     MANAGER,
+    Condition,
     JsonPatch,
     ObjectMeta,
     ObjectRef,
     Requirement,
     Selector,
 )
-from hdr_responder.domain.ports.kubernetes.pods import ContainerState, Ended, LogQuery, Pod, PodCalls, PodState
+from hdr_responder.domain.ports.kubernetes.pods import ContainerState, Ended, Log, LogQuery, Pod, PodCalls, PodState
 from hdr_responder.domain.ports.kubernetes.releases import (
     ContainerTemplate,
     EnvVariable,
@@ -83,6 +84,7 @@ __all__ = [
     "Job",
     "JsonPatch",
     "KubernetesCluster",
+    "Log",
     "LogQuery",
     "NetworkPolicy",
     "Note",

@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
+from hdr_responder.domain.ports.kubernetes.objects import Condition
 from hdr_responder.domain.ports.kubernetes.releases import ObjectEvent, TemplatedWorkload
 from hdr_responder.domain.workloads import Workload
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
-    """One condition of an object's status; ``status`` is True, False or Unknown, ``since`` its last change."""
-
-    type: str
-    status: str
-    reason: str
-    message: str
-    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

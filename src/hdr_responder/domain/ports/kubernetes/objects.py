@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from pydantic import JsonValue
 
@@ -77,3 +78,14 @@ def _satisfies(requirement: Requirement, labels: Mapping[str, str]) -> bool:
             return requirement.key not in labels
         case _:
             return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One condition of an object's status; ``status`` is True, False or Unknown, ``since`` its last change."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+    since: datetime | None = None

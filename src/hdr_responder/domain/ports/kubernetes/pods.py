@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from hdr_responder.domain.ports.kubernetes.objects import ObjectMeta, Selector
+from hdr_responder.domain.ports.kubernetes.objects import Condition, ObjectMeta, Selector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,8 @@ class ContainerState:
     """One container of a pod as its kubelet reported it last; ``initial`` ones run before the others.
 
     ``why`` says why it waits (``CrashLoopBackOff``), else empty. ``ended`` is the run that is over and not started
-    again, ``last_ended`` the one before the present or awaited run.
+    again, ``last_ended`` the one before the present or awaited run. ``image`` is the one of this very pod, which
+    differs from the workload's while a release rolls out.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ContainerState:
     ended: Ended | None = None
     last_ended: Ended | None = None
     initial: bool = False
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,7 @@ class PodState:
     deleted: bool
     default_container: str
     containers: tuple[ContainerState, ...]
+    conditions: tuple[Condition, ...] = ()
 
     @property
     def completed(self) -> bool:
@@ -99,6 +102,14 @@ class LogQuery:
     previous: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """The end of a log; ``cut`` tells that of the lines that were asked for there were more bytes before it."""
+
+    content: bytes
+    cut: bool
+
+
 class PodCalls(Protocol):
     """Reads pods."""
 
@@ -108,5 +119,5 @@ class PodCalls(Protocol):
     async def pod_states(self, namespace: str, selector: Selector) -> tuple[PodState, ...]:
         """List all pods that the selector matches; raises PermanentError where there are too many to judge."""
 
-    async def pod_log(self, query: LogQuery) -> bytes:
+    async def pod_log(self, query: LogQuery) -> Log:
         """Read a container's log; raises ConflictError when the container has none (yet)."""

@@ -334,3 +334,46 @@ def test_every_setting_is_described() -> None:
     assert described["targets.postgres.<name>.url"].variable == "HDR_TARGETS__POSTGRES__<name>__URL"
     assert described["alertmanager.late_window"].default == "5m"
     assert described["database.data_dir"].default == "${XDG_DATA_HOME:-~/.local/share}/hdr-responder"
+
+
+WEB = """
+targets:
+  http:
+    status: {url: "https://status.example/api", token: abc-token, headers: {X-Org: "org 7"}, ca: ~/ca.pem}
+  tls:
+    shop: {address: "shop.example:443"}
+"""
+
+
+def test_a_web_service_with_what_it_is_sent(load: Load) -> None:
+    settings = load(WEB, {"TARGETS__HTTP__STATUS__HEADERS": json.dumps({"X-Org": "org 8", "X-Key": SECRET})})
+    target = settings.targets.http["status"]
+    assert target.sent == {"authorization": "Bearer abc-token", "x-org": "org 8", "x-key": SECRET}
+    assert target.ca == Path("~/ca.pem").expanduser()
+    assert {SECRET, "org 8", "abc-token"} <= settings.secrets()
+    assert SECRET not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ('{url: "https://ann:pw@x.example", token: t}', "keep one of them"),
+        ('{url: "https://x.example", token: t, headers: {Authorization: Token s3cr3t-value}}', "keep one of them"),
+        ('{url: "https://x.example", headers: {Host: s3cr3t-value}}', "the name of a header"),
+        ('{url: "https://x.example", headers: {"X Y": s3cr3t-value}}', "the name of a header"),
+        ('{url: "https://x.example", headers: {X-Key: "s3cr3t-value\\r\\nX-Other: 1"}}', "one line of ASCII"),
+        ('{url: "ftp://x.example"}', "begins with http"),
+        ("{}", "required"),
+    ],
+)
+def test_a_web_service_that_cannot_be_asked(problems: Problems, written: str, why: str) -> None:
+    (told,) = problems(f"targets: {{http: {{status: {written}}}}}")
+    assert why in told
+    assert told.startswith(("responder.yaml:1:", "HDR_TARGETS__HTTP__STATUS__"))
+    assert SECRET not in told
+
+
+@pytest.mark.parametrize("address", ["shop.example", ":443", "shop.example:0", "shop.example:x", "https://shop:443/"])
+def test_a_server_that_is_no_host_and_port(problems: Problems, address: str) -> None:
+    (told,) = problems(f'targets: {{tls: {{shop: {{address: "{address}"}}}}}}')
+    assert "host:port" in told

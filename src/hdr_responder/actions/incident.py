@@ -1,7 +1,7 @@
 """Actions on the incident itself: they tell, ask and wake people, and change no system.
 
-A step that is repeated after a crash must not page or write twice: each takes effect once by a key of the step and its
-parameters.
+A step that is repeated after a crash must not page or write twice: each takes effect once by a key of the step, the
+action and its parameters. (All reactions of a run to its failure are one step.)
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class PeopleAction(Read[P, R]):
         if ctx.systems.people is None:
             raise PermanentError("nobody is configured to be told")
         digest = hashlib.sha256(params.model_dump_json().encode()).hexdigest()[:16]
-        return await self.tell(ctx.systems.people, ctx.incident_ref, params, key=f"{ctx.step_key}/{digest}")
+        return await self.tell(ctx.systems.people, ctx.incident_ref, params, key=f"{ctx.step_key}/{self.name}/{digest}")
 
     @abstractmethod
     async def tell(self, people: People, incident_ref: str, params: P, *, key: str) -> R:

@@ -6,13 +6,14 @@ from functools import cache
 
 from hdr_responder.actions.alertmanager import ALERTMANAGER_ACTIONS
 from hdr_responder.actions.alerts import ALERT_CHECKS
+from hdr_responder.actions.certificates import TLS_ACTIONS
 from hdr_responder.actions.contract import Registry
 from hdr_responder.actions.incident import INCIDENT_ACTIONS
 from hdr_responder.actions.kubernetes import KUBERNETES_ACTIONS, KUBERNETES_CHECKS
 from hdr_responder.actions.postgres import POSTGRES_ACTIONS, POSTGRES_CHECKS
 from hdr_responder.actions.prometheus import PROMETHEUS_ACTIONS, PROMETHEUS_CHECKS
 from hdr_responder.actions.redis import REDIS_ACTIONS, REDIS_CHECKS
-from hdr_responder.actions.web import WEB_ACTIONS
+from hdr_responder.actions.web import WEB_ACTIONS, WEB_CHECKS
 
 
 @cache
@@ -26,7 +27,15 @@ def registry() -> Registry:
             *PROMETHEUS_ACTIONS,
             *ALERTMANAGER_ACTIONS,
             *WEB_ACTIONS,
+            *TLS_ACTIONS,
             *INCIDENT_ACTIONS,
         ),
-        checks=(*KUBERNETES_CHECKS, *POSTGRES_CHECKS, *REDIS_CHECKS, *PROMETHEUS_CHECKS, *ALERT_CHECKS),
+        checks=(
+            *KUBERNETES_CHECKS,
+            *POSTGRES_CHECKS,
+            *REDIS_CHECKS,
+            *PROMETHEUS_CHECKS,
+            *WEB_CHECKS,
+            *ALERT_CHECKS,
+        ),
     )

@@ -15,6 +15,9 @@ from cryptography.x509.oid import NameOID
 from hdr_responder.domain.ports.certificates import Certificate
 from hdr_responder.errors import PermanentError, UnavailableError
 
+MAX_NAMES = 100
+NAME_LIMIT = 300
+
 
 class ConfiguredTlsServer:
     """One server at ``host:port``; ``server_name`` is asked for where it is not the host, ``timeout`` is in seconds."""
@@ -48,15 +51,10 @@ class ConfiguredTlsServer:
             shown = await self._shown(blind)
         except ssl.SSLError as e:
             raise PermanentError(f"{self.address} speaks no TLS that we understand ({e.reason})") from e
-        parsed = x509.load_der_x509_certificate(shown)
-        return Certificate(
-            subject=_common_name(parsed.subject),
-            issuer=_common_name(parsed.issuer),
-            names=_names(parsed),
-            not_before=parsed.not_valid_before_utc,
-            not_after=parsed.not_valid_after_utc,
-            problem=await self._problem(),
-        )
+        try:
+            return parse(shown, problem=await self._problem())
+        except ValueError as e:
+            raise PermanentError(f"{self.address} shows a certificate that cannot be read") from e
 
     async def _problem(self) -> str:
         try:
@@ -73,6 +71,8 @@ class ConfiguredTlsServer:
                 _, writer = await asyncio.open_connection(
                     self._host, self._port, ssl=context, server_hostname=self._server_name
                 )
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as e:
+            raise UnavailableError(f"{self.address}: the connection was closed") from e
         except ssl.SSLError:
             raise
         except TimeoutError as e:
@@ -91,9 +91,22 @@ class ConfiguredTlsServer:
         return shown
 
 
+def parse(shown: bytes, *, problem: str) -> Certificate:
+    """Return what a certificate in DER says, at most `MAX_NAMES` of its names; raises ValueError when it is none."""
+    parsed = x509.load_der_x509_certificate(shown)
+    return Certificate(
+        subject=_common_name(parsed.subject),
+        issuer=_common_name(parsed.issuer),
+        names=_names(parsed)[:MAX_NAMES],
+        not_before=parsed.not_valid_before_utc,
+        not_after=parsed.not_valid_after_utc,
+        problem=problem,
+    )
+
+
 def _common_name(name: x509.Name) -> str:
     found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value) if found else name.rfc4514_string()
+    return (str(found[0].value) if found else name.rfc4514_string())[:NAME_LIMIT]
 
 
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:
@@ -101,4 +114,5 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return ()
-    return tuple(extension.value.get_values_for_type(x509.DNSName))
+    hosts = extension.value.get_values_for_type(x509.DNSName)
+    return (*hosts, *(str(address) for address in extension.value.get_values_for_type(x509.IPAddress)))

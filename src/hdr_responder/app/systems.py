@@ -14,6 +14,7 @@ from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.adapters.postgres_target import PostgresTarget
 from hdr_responder.adapters.prometheus import Prometheus
 from hdr_responder.adapters.redis_target import RedisTarget
+from hdr_responder.adapters.trust import trusting
 from hdr_responder.adapters.web import ConfiguredWebService
 from hdr_responder.domain.clock import Clock
 from hdr_responder.domain.ports.alertmanager import IncidentAlert
@@ -185,9 +186,7 @@ def build_outside(settings: Settings, *, reach: Reach, store: Store, people: Peo
 
 def _web(settings: Settings) -> dict[str, WebService]:
     return {
-        name: ConfiguredWebService(
-            name, target.url.get_secret_value(), target.token.get_secret_value() if target.token else None
-        )
+        name: ConfiguredWebService(name, target.url.get_secret_value(), target.sent, ca=target.ca)
         for name, target in settings.targets.http.items()
     }
 
@@ -196,7 +195,8 @@ def _tls(settings: Settings) -> dict[str, TlsServer]:
     found: dict[str, TlsServer] = {}
     for name, target in settings.targets.tls.items():
         host, _, port = target.address.rpartition(":")
-        found[name] = ConfiguredTlsServer(host.strip("[]"), int(port), server_name=target.server_name)
+        trust = trusting(f"targets.tls.{name}.ca", target.ca) if target.ca else None
+        found[name] = ConfiguredTlsServer(host.strip("[]"), int(port), server_name=target.server_name, trust=trust)
     return found
 
 

@@ -11,6 +11,9 @@ from enum import StrEnum
 from hdr_responder.domain.priorities import Priority
 from hdr_responder.errors import ConflictError, InvalidInputError
 
+PLAYBOOK_RULE = "playbook"
+"""Stands where the triage rule does when a playbook has set the priority."""
+
 
 class IncidentStatus(StrEnum):
     """Where an incident stands; the order is the way forward."""

@@ -31,11 +31,20 @@ class Escalation:
             elif after is not None:
                 incident.page_at = ledger.now + after
                 ledger.wake(Job.DEADLINE, after=after)
-        escalate_after = self._triage.escalate_after(incident.priority)
-        if escalate_after is not None and incident.status is IncidentStatus.TRIGGERED:
-            wait = max(escalate_after, self._policy.acknowledge_within)
-            incident.escalate_at = ledger.now + wait
-            ledger.wake(Job.DEADLINE, after=wait)
+        if incident.status is IncidentStatus.TRIGGERED:
+            self._escalate_later(incident, ledger)
+
+    def lowered(self, incident: Incident, ledger: Ledger) -> None:
+        """Move what is still to come to the times of a less urgent priority, or drop it; nobody is called back."""
+        if incident.page_at is not None:
+            after = self._policy.page_after(incident.priority)
+            due = None if after is None else max(incident.page_at, ledger.now + after)
+            incident.page_at = due
+            if due is not None:
+                ledger.wake(Job.DEADLINE, after=due - ledger.now)
+        if incident.escalate_at is not None and incident.status is IncidentStatus.TRIGGERED:
+            incident.escalate_at = None
+            self._escalate_later(incident, ledger)
 
     def page_now(self, incident: Incident, ledger: Ledger, reason: str) -> None:
         """Page, once per episode."""
@@ -66,6 +75,13 @@ class Escalation:
         ledger.say(incident, f"Needs a person: {reason}"[:2000])
         if incident.status.is_open and self.pages(incident):
             self.page_now(incident, ledger, reason)
+
+    def _escalate_later(self, incident: Incident, ledger: Ledger) -> None:
+        escalate_after = self._triage.escalate_after(incident.priority)
+        if escalate_after is not None:
+            wait = max(escalate_after, self._policy.acknowledge_within)
+            incident.escalate_at = ledger.now + wait
+            ledger.wake(Job.DEADLINE, after=wait)
 
 
 class Deadlines:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from pydantic import JsonValue
+
 from hdr_responder.domain.clock import Clock
-from hdr_responder.domain.incidents import parse_ref
+from hdr_responder.domain.incidents import PLAYBOOK_RULE, parse_ref
 from hdr_responder.domain.ports.store import Store
 from hdr_responder.domain.priorities import Priority
 from hdr_responder.domain.timeline import EntryKind
@@ -14,9 +16,6 @@ from hdr_responder.engine.escalation import Escalation
 from hdr_responder.engine.ledger import Lanes
 from hdr_responder.engine.telling import Telling, telling
 from hdr_responder.errors import ConflictError
-
-RULE = "playbook"
-"""Stands where the triage rule does when a playbook has set the priority."""
 
 
 class Helping:
@@ -74,13 +73,16 @@ class Helping:
             if priority is before:
                 return before
             raised = priority.rank < before.rank
-            incident.priority, incident.priority_rule, incident.priority_reason = priority, RULE, reason
+            incident.priority, incident.priority_rule, incident.priority_reason = priority, PLAYBOOK_RULE, reason
             text = f"Priority {'raised' if raised else 'lowered'} from {before} to {priority} ({reason})"
-            told.ledger.entry(incident, EntryKind.PRIORITY, text[:1000], detail={"rule": RULE, "priority": priority})
+            detail: dict[str, JsonValue] = {"rule": PLAYBOOK_RULE, "priority": priority}
+            told.ledger.entry(incident, EntryKind.PRIORITY, text[:1000], detail=detail)
             told.ledger.say(incident, text)
             if raised:
                 self._escalation.opened(incident, told.ledger)
                 told.ledger.plan(incident)
+            else:
+                self._escalation.lowered(incident, told.ledger)
             return before
 
     @asynccontextmanager

@@ -18,7 +18,7 @@ from hdr_responder.documents.catalogue import Documents
 from hdr_responder.domain.alerts import AlertEvent, AlertStatus, EventKind, History, Occurrence, Presence
 from hdr_responder.domain.clock import Clock
 from hdr_responder.domain.deliveries import BadAlert, Delivery, ParsedDelivery, parse
-from hdr_responder.domain.incidents import Incident
+from hdr_responder.domain.incidents import PLAYBOOK_RULE, Incident
 from hdr_responder.domain.ports.store import AlertTotals, Job, Store, Transaction
 from hdr_responder.domain.timeline import EntryKind
 from hdr_responder.engine.asking import ask_about
@@ -215,9 +215,10 @@ class Intake:
         book.add(await tx.incidents.by_keys(sorted({p.digest for _, p in placements.values()}), known))
         attachments: dict[int, tuple[Incident, Attachment]] = {}
         for occurrence, placement in placements.values():
+            repeated = occurrence.incident_id is not None
             incident, attachment = book.attach(occurrence, placement)
             attachments[id(occurrence)] = (incident, attachment)
-            raised = incident.raise_priority(placement.decision)
+            raised = not _set_knowingly(incident, repeated=repeated) and incident.raise_priority(placement.decision)
             self._tell_attachment(ledger, incident, attachment, raised=raised)
         self._tell_alerts(batch, attachments, ledger)
         await tx.incidents.insert(book.new)
@@ -373,6 +374,11 @@ _NEWS = {
     EventKind.UNSEEN_RESOLVE: "already over when they came",
     EventKind.OVERTAKEN: "overtaken by their resolve",
 }
+
+
+def _set_knowingly(incident: Incident, *, repeated: bool) -> bool:
+    """Tell whether a playbook set the priority when it knew of this alert already: a mere repeat is no news to it."""
+    return repeated and incident.priority_rule == PLAYBOOK_RULE
 
 
 def _before_fires_again(parsed: list[tuple[Delivery, ParsedDelivery]]) -> list[tuple[Delivery, ParsedDelivery]]:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from hdr_responder.settings.kinds import is_source_name
 from hdr_responder.settings.loading import load_settings
-from hdr_responder.settings.models import DEFAULT_SOURCE, AlertmanagerSettings, ApiToken, Scope, is_source_name
+from hdr_responder.settings.models import DEFAULT_SOURCE, AlertmanagerSettings, ApiToken, Scope
 from hdr_responder.settings.root import Settings
 from hdr_responder.settings.structure import SettingDescription, describe_settings
 

@@ -12,7 +12,7 @@ from hdr_responder.domain.durations import Duration
 from hdr_responder.domain.guards import Allowance, Allowances
 from hdr_responder.domain.priorities import Priority
 from hdr_responder.domain.runs import Mode
-from hdr_responder.settings.models import Section
+from hdr_responder.settings.kinds import Section
 
 Runs = Annotated[int, Ge(1), Le(10_000)]
 BudgetPeriod = Annotated[Duration, Gt(timedelta(0)), Le(timedelta(days=7))]

@@ -7,23 +7,33 @@ included, so that no representation, error or log can show it.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from annotated_types import Ge, Le
+from pydantic import BeforeValidator, Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from hdr_responder.domain.durations import Duration
-from hdr_responder.errors import ConfigError, NotFoundError
+from hdr_responder.settings.kinds import (
+    BasicCredential,
+    HomePath,
+    HttpUrl,
+    HttpUrls,
+    ObjectStoreUrl,
+    Period,
+    PostgresUrl,
+    PublicUrl,
+    RedisUrl,
+    Secret,
+    Section,
+    SourceName,
+)
 
 DEFAULT_SOURCE = "default"
 """The source of deliveries that name none."""
-_SOURCE_NAME = re.compile(r"[a-z0-9-]{1,64}")
 _APPLICATION = "hdr-responder"
 _MIB = 1024 * 1024
 
@@ -36,67 +46,6 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
-def is_source_name(text: str) -> bool:
-    """Tell whether a text may name a source of deliveries."""
-    return _SOURCE_NAME.fullmatch(text) is not None
-
-
-def default_data_dir(environ: Mapping[str, str]) -> Path:
-    """Return where the embedded database lives unless set; a relative XDG_DATA_HOME is ignored, as XDG says."""
-    xdg = Path(environ.get("XDG_DATA_HOME") or "")
-    home = xdg if xdg.is_absolute() else Path(environ.get("HOME") or Path.home()) / ".local" / "share"
-    return home / _APPLICATION
-
-
-def _one_word(secret: SecretStr) -> SecretStr:
-    text = secret.get_secret_value()
-    if not text or not text.isprintable() or " " in text:
-        raise ValueError("must not be empty and must not contain spaces or line breaks")
-    return secret
-
-
-def _address(*schemes: str) -> AfterValidator:
-    def check(address: SecretStr) -> SecretStr:
-        scheme, separator, rest = _one_word(address).get_secret_value().partition("://")
-        if not separator or scheme.lower() not in schemes or not rest:
-            raise ValueError("must be an address that begins with " + " or ".join(f"{s}://" for s in schemes))
-        return address
-
-    return AfterValidator(check)
-
-
-def _public_address(address: str) -> str:
-    scheme, separator, rest = address.partition("://")
-    if not separator or scheme.lower() not in ("http", "https") or not rest or " " in rest:
-        raise ValueError("must be an address that begins with http:// or https://")
-    if "@" in rest.partition("/")[0]:
-        raise ValueError("must not contain a user or password")
-    return address
-
-
-def _basic(secret: SecretStr) -> SecretStr:
-    user, separator, password = secret.get_secret_value().partition(":")
-    if not separator or not user or not password:
-        raise ValueError("must be written user:password")
-    return secret
-
-
-def _source_name(name: str) -> str:
-    if not is_source_name(name):
-        raise ValueError("must be at most 64 characters of a-z, 0-9 and -")
-    return name
-
-
-def _object_store(address: str) -> str:
-    if not re.match(r"[a-z0-9]+://.", address):
-        raise ValueError("must be an address, for example s3://bucket/folder or file:///folder")
-    return address
-
-
-def _one_or_several(value: object) -> object:
-    return [value] if isinstance(value, str | SecretStr) else value
-
-
 def _token_list(value: object) -> object:
     """Turn ``{token: {name, scopes}}`` into a list, so that no token is ever part of an error's path."""
     if not isinstance(value, Mapping):
@@ -104,28 +53,11 @@ def _token_list(value: object) -> object:
     return [{**(owner if isinstance(owner, Mapping) else {"name": owner}), "token": t} for t, owner in value.items()]
 
 
-def _host_and_port(text: str) -> str:
-    host, separator, port = text.rpartition(":")
-    if not separator or not host or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError("must be of the form host:port")
-    return text
-
-
-Secret = Annotated[SecretStr, AfterValidator(_one_word)]
-BasicCredential = Annotated[SecretStr, AfterValidator(_basic)]
-PostgresUrl = Annotated[SecretStr, _address("postgresql", "postgres")]
-RedisUrl = Annotated[SecretStr, _address("redis", "rediss", "unix")]
-HttpUrls = Annotated[tuple[Annotated[SecretStr, _address("http", "https")], ...], BeforeValidator(_one_or_several)]
-PublicUrl = Annotated[str, AfterValidator(_public_address)]
-HomePath = Annotated[Path, AfterValidator(Path.expanduser)]
-Period = Annotated[Duration, Gt(timedelta(0))]
-SourceName = Annotated[str, AfterValidator(_source_name)]
-
-
-class Section(BaseModel):
-    """A frozen part of the settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+def default_data_dir(environ: Mapping[str, str]) -> Path:
+    """Return where the embedded database lives unless set; a relative XDG_DATA_HOME is ignored, as XDG says."""
+    xdg = Path(environ.get("XDG_DATA_HOME") or "")
+    home = xdg if xdg.is_absolute() else Path(environ.get("HOME") or Path.home()) / ".local" / "share"
+    return home / _APPLICATION
 
 
 class DatabaseSettings(Section):
@@ -231,7 +163,7 @@ class AlertmanagerSettings(Section):
 class PrometheusSettings(Section):
     """Prometheus, whose answers verify remediations."""
 
-    url: Annotated[SecretStr, _address("http", "https")] | None = None
+    url: HttpUrl | None = None
     """Address of Prometheus; absent: playbooks cannot query metrics."""
 
 
@@ -278,7 +210,7 @@ class KubernetesSettings(Section):
 class ArtifactSettings(Section):
     """The object store of evidence."""
 
-    url: Annotated[str, AfterValidator(_object_store)] | None = None
+    url: ObjectStoreUrl | None = None
     """Address of the object store (s3://, gs://, az://, file:///); absent: a folder beside the embedded data."""
 
 
@@ -303,91 +235,6 @@ class LogSettings(Section):
     """json for machines, console for people."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe level that is written."""
-
-
-class PostgresTargetSettings(Section):
-    """A database that actions may act on."""
-
-    url: PostgresUrl | None = None
-    """Its address; may stay unset until a playbook names the target."""
-    schemas: tuple[str, ...] = ("public",)
-    """Schemas whose tables and indexes may be maintained; those of the system never are."""
-    connections: Annotated[int, Ge(1), Le(20)] = 3
-    """Most connections that one process opens for short calls; one more runs maintenance."""
-
-
-class RedisTargetSettings(Section):
-    """A Redis that actions may act on, never the one that shares our own rate limits."""
-
-    url: RedisUrl | None = None
-    """Its address, or that of any node of the cluster; may stay unset until a playbook names the target."""
-    cluster: bool = False
-    """Whether it is a cluster, of which every master is then asked; a target that is the other kind is refused."""
-
-
-class KubernetesTargetSettings(Section):
-    """A cluster that actions may act on, by the value of the alerts' cluster label."""
-
-    kubeconfig: HomePath | None = None
-    """Kubeconfig file; absent: kubernetes.kubeconfig."""
-    context: str | None = None
-    """Context within the kubeconfig; absent: its current one."""
-
-
-class HttpTargetSettings(Section):
-    """A web service that actions may ask."""
-
-    url: Annotated[SecretStr, _address("http", "https")]
-    """Its base address; requests stay below it."""
-    token: Secret | None = None
-    """Bearer token that is sent to it."""
-
-
-class TlsTargetSettings(Section):
-    """A server whose certificate is watched."""
-
-    address: Annotated[str, AfterValidator(_host_and_port)]
-    """Where it is: host:port."""
-    server_name: str | None = None
-    """Name to ask for, where it is not the host."""
-
-
-class TargetSettings(Section):
-    """What actions may act on; what is not named here is never changed."""
-
-    postgres: dict[str, PostgresTargetSettings] = Field(default_factory=dict)
-    """Databases by name."""
-    redis: dict[str, RedisTargetSettings] = Field(default_factory=dict)
-    """Redis servers and clusters by name."""
-    kubernetes: dict[str, KubernetesTargetSettings] = Field(default_factory=dict)
-    """Clusters by the value of the alerts' cluster label."""
-    http: dict[str, HttpTargetSettings] = Field(default_factory=dict)
-    """Web services by name."""
-    tls: dict[str, TlsTargetSettings] = Field(default_factory=dict)
-    """Servers with certificates by name."""
-
-    def postgres_url(self, name: str) -> str:
-        """Return the address of a target database.
-
-        Raises NotFoundError for an unknown name and ConfigError when it has no address.
-        """
-        if name not in self.postgres:
-            raise NotFoundError(f"no targets.postgres.{name} is configured")
-        address = self.postgres[name].url
-        if address is None:
-            variable = f"HDR_TARGETS__POSTGRES__{name.upper().replace('-', '_')}__URL"
-            raise ConfigError(f"targets.postgres.{name} has no url; set {variable}")
-        return address.get_secret_value()
-
-    def redis_url(self, name: str) -> str:
-        """Return the address of a target Redis; raises as `postgres_url` does."""
-        if name not in self.redis:
-            raise NotFoundError(f"no targets.redis.{name} is configured")
-        address = self.redis[name].url
-        if address is None:
-            variable = f"HDR_TARGETS__REDIS__{name.upper().replace('-', '_')}__URL"
-            raise ConfigError(f"targets.redis.{name} has no url; set {variable}")
-        return address.get_secret_value()
 
 
 class RetentionSettings(Section):

@@ -26,8 +26,8 @@ from hdr_responder.settings.models import (
     RedisSettings,
     RetentionSettings,
     SlackSettings,
-    TargetSettings,
 )
+from hdr_responder.settings.targets import TargetSettings
 
 if TYPE_CHECKING:
     from hdr_responder.domain.runs import Mode

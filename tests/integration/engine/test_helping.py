@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from hdr_responder.actions.contract import StepContext
+from hdr_responder.errors import PermanentError
 from tests.integration.engine.cells import WorkerDied, playbook
 from tests.integration.engine.conftest import OpenWorkshop
 from tests.integration.engine.workshop import Workshop
@@ -73,6 +75,58 @@ async def test_a_lowered_priority_wakes_nobody(open_cells: OpenWorkshop) -> None
     incident = await fired(workshop)
     assert incident["priority"] == "P4"
     assert await workshop.pages() == 0
+
+
+async def test_a_lowered_priority_stops_the_page_that_was_to_come(open_cells: OpenWorkshop) -> None:
+    workshop = await open_cells(telling(told("incident.set_priority", priority="P4", reason="it is a test system")))
+    await fired(workshop)
+    incident = await workshop.incident()
+    assert (incident["page_at"], incident["escalate_at"]) == (None, None)
+    await workshop.pass_time(3 * 3600, step=600)
+    assert await workshop.pages() == 0
+    assert await workshop.told("escalated") == []
+
+
+async def test_a_priority_that_is_lowered_a_little_still_escalates_in_its_time(open_cells: OpenWorkshop) -> None:
+    workshop = await open_cells(telling(told("incident.set_priority", priority="P3", reason="a workaround exists")))
+    await fired(workshop)
+    await workshop.pass_time(3.5 * 3600, step=600)
+    assert await workshop.told("escalated") == []
+    await workshop.pass_time(3600, step=600)
+    assert await workshop.told("escalated") == ["Escalated: nobody has acknowledged it in time"]
+
+
+async def test_a_repeat_does_not_take_a_lowered_priority_back_and_a_new_alert_does(open_cells: OpenWorkshop) -> None:
+    workshop = await open_cells(telling(told("incident.set_priority", priority="P4", reason="it is a test system")))
+    begun = workshop.clock.now()
+    await fired(workshop)
+    workshop.clock.advance(60)
+    await workshop.fire("a", starts_at=begun)
+    await workshop.intake()
+    assert (await workshop.incident())["priority"] == "P4"
+    await workshop.fire("a", instance="another")
+    await workshop.intake()
+    assert (await workshop.incident())["priority"] == "P2"
+    assert await workshop.rows("select 1 from incidents offset 1") == []
+
+
+async def test_reactions_with_the_same_words_all_happen(open_cells: OpenWorkshop) -> None:
+    words = {"reason": "restarting did not help"}
+    reactions = [{"action": name, "with": words} for name in ("incident.page", "incident.escalate")]
+    notes = [{"action": name, "with": {"text": "in vain"}} for name in ("incident.note", "slack.post")]
+    workshop = await open_cells(playbook(undo="never", on_failure=[*reactions, *notes]))
+    workshop.cells.at["before_effect"] = refuses
+    await fired(workshop)
+    assert (await workshop.run())["status"] == "failed"
+    assert "Paged: restarting did not help" in await workshop.told("paged")
+    assert await workshop.told("escalated") == ["Escalated: restarting did not help"]
+    assert await workshop.told("note") == ["in vain"]
+    said = await workshop.rows("select 1 from notifications where payload::jsonb ->> 'text' = 'in vain'")
+    assert len(said) == 2
+
+
+def refuses(_: StepContext) -> None:
+    raise PermanentError("it is refused")
 
 
 async def test_what_a_person_has_set_stays(open_cells: OpenWorkshop) -> None:

@@ -3,121 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 import uuid
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from hdr_responder.actions.certificates import CertificateExpiry, CertificateExpiryParameters, CertificateExpiryResult
 from hdr_responder.actions.contract import Fence, StepContext
-from hdr_responder.actions.web import CertificateExpiry, CertificateExpiryParameters, CertificateExpiryResult
-from hdr_responder.adapters.certificates import ConfiguredTlsServer
+from hdr_responder.adapters.certificates import MAX_NAMES, ConfiguredTlsServer, parse
 from hdr_responder.domain.clock import SystemClock
 from hdr_responder.domain.ports.systems import Systems
 from hdr_responder.errors import NotFoundError, PermanentError, UnavailableError
 from tests.integration.kubernetes.steps import KeptEvidence
+from tests.integration.web.authority import Authority, new_authority, serving
 from tests.services.ports import free_port
-
-NOW = datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class Authority:
-    """Signs certificates."""
-
-    key: ec.EllipticCurvePrivateKey
-    certificate: x509.Certificate
-
-    @property
-    def trust(self) -> ssl.SSLContext:
-        pem = self.certificate.public_bytes(serialization.Encoding.PEM).decode()
-        return ssl.create_default_context(cadata=pem)
-
-    def sign(self, folder: Path, *, name: str, days: float) -> Path:
-        """A file with a key and its certificate, which ends in so many days."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        ends = NOW + timedelta(days=days)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(_name(name))
-            .issuer_name(self.certificate.subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(min(NOW, ends) - timedelta(days=60))
-            .not_valid_after(ends)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
-        )
-        signed = builder.sign(self.key, hashes.SHA256())
-        path = folder / f"{name}-{days}.pem"
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        path.write_bytes(private + signed.public_bytes(serialization.Encoding.PEM))
-        return path
-
-
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    key = ec.generate_private_key(ec.SECP256R1())
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(_name("Test Authority"))
-        .issuer_name(_name("Test Authority"))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW - timedelta(days=100))
-        .not_valid_after(NOW + timedelta(days=100))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.KeyUsage(
-                digital_signature=True,
-                key_cert_sign=True,
-                crl_sign=True,
-                content_commitment=False,
-                key_encipherment=False,
-                data_encipherment=False,
-                key_agreement=False,
-                encipher_only=False,
-                decipher_only=False,
-            ),
-            critical=True,
-        )
-    )
-    return Authority(key, builder.sign(key, hashes.SHA256()))
-
-
-@contextlib.asynccontextmanager
-async def serving(pem: Path | None) -> AsyncIterator[int]:
-    """A server that shows this certificate, or speaks no TLS; its port."""
-    context = None
-    if pem is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(pem)
-
-    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            writer.write(b"220 hello\r\n")
-            await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(greet, "127.0.0.1", 0, ssl=context)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
 
 
 async def looked(port: int, trust: ssl.SSLContext | None = None, patience: float = 5.0) -> CertificateExpiryResult:
@@ -147,7 +48,7 @@ async def test_an_expired_one_is_read_all_the_same(tmp_path: Path, authority: Au
         result = await looked(port, authority.trust)
     assert (result.days_left, result.trusted) == (-3, False)
     assert "expired" in result.problem
-    assert "expired 3 days ago" in result.summary
+    assert "expired 2 days ago" in result.summary
 
 
 async def test_one_of_another_host(tmp_path: Path, authority: Authority) -> None:
@@ -162,6 +63,43 @@ async def test_one_of_an_authority_that_nobody_knows(tmp_path: Path, authority: 
         result = await looked(port)
     assert (result.days_left, result.trusted) == (10, False)
     assert result.problem
+
+
+async def test_one_that_signs_itself(tmp_path: Path, authority: Authority) -> None:
+    async with serving(new_authority().own(tmp_path)) as port:
+        result = await looked(port, authority.trust)
+    assert (result.days_left, result.trusted, result.issuer) == (99, False, "Test Authority")
+    assert "self-signed" in result.problem
+
+
+async def test_names_and_addresses(tmp_path: Path, authority: Authority) -> None:
+    more = [f"shop{n}.example" for n in range(MAX_NAMES)]
+    async with serving(authority.sign(tmp_path, name="shop.example", days=9.5, addresses=["127.0.0.1"])) as port:
+        assert (await looked(port, authority.trust)).names == ["shop.example", "127.0.0.1"]
+    async with serving(authority.sign(tmp_path, name="shop.example", days=9.5, more=more)) as port:
+        assert len((await looked(port, authority.trust)).names) == MAX_NAMES
+
+
+async def test_a_server_that_wants_to_know_its_clients_is_read_too(tmp_path: Path, authority: Authority) -> None:
+    pem = authority.sign(tmp_path, name="shop.example", days=9.5)
+    async with serving(pem, clients=authority.file(tmp_path)) as port:
+        assert (await looked(port, authority.trust)).days_left == 9
+
+
+@pytest.mark.parametrize("shown", [b"", b"nonsense", b"\x30\x82\x01\x00"])
+def test_what_is_no_certificate(shown: bytes) -> None:
+    with pytest.raises(ValueError, match=r"ASN\.1|parsing"):
+        parse(shown, problem="")
+
+
+async def test_a_server_that_hangs_up() -> None:
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with server:
+        with pytest.raises(UnavailableError):
+            await looked(server.sockets[0].getsockname()[1])
 
 
 async def test_a_server_without_tls() -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from hdr_responder.actions.contract import Permission
-from hdr_responder.actions.kubernetes.logs import Logs
 from hdr_responder.actions.registry import registry
-from hdr_responder.domain.workloads import Workload
-from tests.acceptance.responder import Responder, responder_folder
+from hdr_responder.app.documents import load_documents
+from hdr_responder.documents.rights import needed_rights
+from hdr_responder.settings import load_settings
+from tests.acceptance.responder import ROOT, Responder, responder_folder
 from tests.fakes import FakePagerDuty, FakeSlack
 from tests.fakes.fixtures import fake_pagerduty, fake_slack
 from tests.integration.kubernetes.steps import grant
@@ -21,6 +22,7 @@ from tests.services.kubernetes_api import ApiError
 
 __all__ = ["fake_pagerduty", "fake_slack"]
 
+CLUSTER = "prod-eu"
 NAMESPACE = "hdr-empire"
 """Of the guarded fleet (manual, services S01-S17)."""
 
@@ -65,13 +67,13 @@ def people(fake_slack: FakeSlack, fake_pagerduty: FakePagerDuty) -> dict[str, st
 
 @pytest.fixture
 def fleet(control_plane: ControlPlane) -> Iterator[ControlPlane]:
-    """The cluster with ``deployment/neural-hdr`` running, and the responder holding just the rights it declares."""
+    """The cluster with ``deployment/neural-hdr`` running; the responder holds the rights that its playbooks need."""
     control_plane.ensure_running()
     api = control_plane.api
     with contextlib.suppress(ApiError):
         api.create_namespace(NAMESPACE)
-        workload = Workload(cluster="prod-eu", namespace=NAMESPACE, kind="deployment", name="neural-hdr")
-        grant(control_plane, declared_permissions(workload))
+        shipped = {"HDR_CONFIG__DIR": str(ROOT / "config"), "HDR_PLAYBOOKS__DIR": str(ROOT / "playbooks")}
+        grant(control_plane, needed_permissions(shipped, NAMESPACE))
     control_plane.set_logs(["INFO started", "ERROR lost the connection to the lattice"])
     api.create_deployment(NAMESPACE, "neural-hdr", replicas=3)
     yield control_plane
@@ -81,13 +83,8 @@ def fleet(control_plane: ControlPlane) -> Iterator[ControlPlane]:
         api.request("DELETE", f"/apis/networking.k8s.io/v1/namespaces/{NAMESPACE}/networkpolicies")
 
 
-def declared_permissions(workload: Workload) -> list[Permission]:
-    """Every right that the shipped playbooks' Kubernetes actions declare for one workload."""
-    extra: dict[str, dict[str, object]] = {"kubernetes.scale": {"by": 1, "maximum": 10}}
-    found: list[Permission] = []
-    for name, action in registry().actions.items():
-        if name.startswith("kubernetes."):
-            parameters = action.parameters.model_validate({"workload": workload, **extra.get(name, {})})
-            found.extend(action.permissions(parameters))
-    assert Logs.name in registry().actions
-    return found
+def needed_permissions(environ: Mapping[str, str], namespace: str) -> list[Permission]:
+    """Every right that the documents of these settings need in a namespace, as ``hdr-responder rbac`` lists it."""
+    needs = needed_rights(load_documents(load_settings(environ=environ)), registry(), [CLUSTER])
+    assert not needs.untold
+    return [right for right in needs.of("kubernetes", CLUSTER) if right.namespace == namespace]

@@ -7,6 +7,7 @@ the run waits at the gate just before it, so that no lease runs out while other 
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from tests.services.api_gate import ApiCall, Hold, Match
 STEPS = ("logs", "more", "rolled", "restart", "isolate", "evidence")
 EFFECTS = {"more": ("scaled",), "restart": ("restarted",), "isolate": ("policy made", "isolated")}
 UNDO_EFFECTS = ("policy deleted", "scaled back")
+TOLD = {"more": "Scaled", "restart": "Restarted", "isolate": "Isolated"}
+"""The reason of the Event that tells of each change."""
+UNDO_TOLD = ("Released", "ScalingUndone")
 
 HELPS = "SixSteps"
 IN_VAIN = "SixStepsInVain"
@@ -37,6 +41,8 @@ class Seen:
     """Whether the start of the next step, a change, is recorded."""
     undone: int = 0
     effects: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    """The reasons of the Events that tell of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +55,20 @@ class At:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One point. ``at`` is held at the gate; where there is a ``commit``, that is held next and is the point."""
+    """One point. ``at`` is held at the gate; where there is a ``commit``, that is held next and is the point.
+
+    ``telling`` is the call that writes an Event, between the two: then that is the point. It is given up after some
+    seconds, and the commit is what keeps the run there: neither the records nor the cluster change by that.
+    """
 
     name: str
     seen: Seen | None
     """None where the run goes on meanwhile."""
     at: At | None = None
+    telling: At | None = None
     commit: str | None = None
+    untold: frozenset[str] = frozenset()
+    """Events that are never written after it: a policy that is gone does not say whether this step deleted it."""
     alert: str = HELPS
     often: bool = True
     """Whether it is covered by default, or by the long profile alone."""
@@ -66,9 +79,14 @@ def whole_effect(alert: str) -> Counter[str]:
     return Counter((*_effects_before(None), *(UNDO_EFFECTS if alert == IN_VAIN else ())))
 
 
+def whole_tale(alert: str) -> Counter[str]:
+    """Return the reason of every Event that tells of them, each once."""
+    return Counter((*_told_before(None), *(UNDO_TOLD if alert == IN_VAIN else ())))
+
+
 def hold_of(at: At, workload: str) -> Hold:
     """Return what holds this call of this workload's run."""
-    after = {"rolled": "scaled", "evidence": "isolated"}.get(at.call)
+    after = {"rolled": "told Scaled", "evidence": "told Isolated"}.get(at.call)
     return Hold(what=at.what, match=call_of(at.call, workload), after=call_of(after, workload) if after else None)
 
 
@@ -77,6 +95,8 @@ def call_of(name: str, workload: str) -> Match:
     deployment, policy = rf".*/deployments/{workload}", rf".*/networkpolicies/hdr-isolate-{workload}-[0-9a-f]{{12}}"
     pod_log, policies = rf".*/pods/{workload}-[^/]+/log", r".*/networkpolicies"
     fence = FENCE.replace("/", "~1")
+    if name.startswith("told "):
+        return _told_of(workload, name.removeprefix("told "))
     known = {
         "logs": _call("GET", pod_log),
         "evidence": _call("GET", pod_log),
@@ -108,6 +128,16 @@ def _call(method: str, path: str, text: str = "", *, dry_run: bool = False, with
     return matches
 
 
+def _told_of(workload: str, reason: str) -> Match:
+    def matches(call: ApiCall) -> bool:
+        if call.method != "POST" or call.dry_run or not call.path.endswith("/events"):
+            return False
+        event = json.loads(call.body)
+        return bool(event["involvedObject"]["name"] == workload and event["reason"] == reason)
+
+    return matches
+
+
 def points() -> tuple[Point, ...]:
     """Return all points, in the order of a run."""
     return (
@@ -127,7 +157,7 @@ def points() -> tuple[Point, ...]:
 
 
 def _of_step(step: str) -> Iterator[Point]:
-    before = Seen(run="running", steps=STEPS.index(step), effects=_effects_before(step))
+    before = Seen(run="running", steps=STEPS.index(step), effects=_effects_before(step), told=_told_before(step))
     if step not in EFFECTS:
         yield Point(name=f"before {step}", seen=before, at=At(call=step, what="request"))
         yield Point(name=f"within {step}", seen=before, at=At(call=step, what="answer"), often=False)
@@ -146,7 +176,18 @@ def _of_step(step: str) -> Iterator[Point]:
     yield Point(name=f"{step}, not captured", seen=claimed, at=rehearsed, commit=f"{step}:captured", often=False)
     yield Point(name=f"{step} is sent", seen=claimed, at=At(call=effect, what="request"))
     yield Point(name=f"{step} is done", seen=done, at=At(call=effect, what="answer"))
-    yield _uncommitted(step, done, at=At(call=effect, what="answer"))
+    uncommitted = _uncommitted(step, replace(done, told=(*done.told, TOLD[step])), at=At(call=effect, what="answer"))
+    yield from _of_telling(step, done, uncommitted)
+    yield uncommitted
+
+
+def _of_telling(change: str, before: Seen, uncommitted: Point) -> Iterator[Point]:
+    """Return the points at which a change is done, and the Event on its way or just written."""
+    assert uncommitted.seen is not None
+    told = f"told {uncommitted.seen.told[-1]}"
+    sent, written = At(call=told, what="request"), At(call=told, what="answer")
+    yield replace(uncommitted, name=f"{change} is being told", seen=before, telling=sent)
+    yield replace(uncommitted, name=f"{change} is told", telling=written, often=False)
 
 
 def _uncommitted(step: str, seen: Seen, *, at: At) -> Point:
@@ -155,7 +196,7 @@ def _uncommitted(step: str, seen: Seen, *, at: At) -> Point:
 
 def _of_verification() -> Iterator[Point]:
     at = At(call="evidence", what="answer")
-    done = Seen(run="running", steps=len(STEPS), effects=_effects_before(None))
+    done = Seen(run="running", steps=len(STEPS), effects=_effects_before(None), told=_told_before(None))
     yield Point(name="done, not verifying", seen=done, at=at, commit="run:verifying")
     verifying = replace(done, run="verifying")
     yield Point(name="verifying", seen=verifying, at=at, commit="run:looked")
@@ -164,14 +205,26 @@ def _of_verification() -> Iterator[Point]:
 
 
 def _of_undo() -> Iterator[Point]:
-    seen = Seen(run="failed", steps=len(STEPS), effects=_effects_before(None))
-    for step, effect in zip(("isolate", "more"), UNDO_EFFECTS, strict=True):
+    seen = Seen(run="failed", steps=len(STEPS), effects=_effects_before(None), told=_told_before(None))
+    for step, effect, reason in zip(("isolate", "more"), UNDO_EFFECTS, UNDO_TOLD, strict=True):
+        untold = frozenset({reason}) if step == "isolate" else frozenset()
         yield Point(name=f"undo of {step} is sent", seen=seen, at=At(call=effect, what="request"), alert=IN_VAIN)
-        seen = replace(seen, effects=(*seen.effects, effect))
+        done = replace(seen, effects=(*seen.effects, effect))
         at = At(call=effect, what="answer")
-        yield Point(name=f"undo of {step} is done", seen=seen, at=at, alert=IN_VAIN)
-        yield Point(name=f"undo of {step}, not recorded", seen=seen, at=at, commit=f"{step}:undone", alert=IN_VAIN)
-        seen = replace(seen, undone=seen.undone + 1)
+        yield Point(name=f"undo of {step} is done", seen=done, at=at, untold=untold, alert=IN_VAIN)
+        told = replace(done, told=(*done.told, reason))
+        commit = f"{step}:undone"
+        uncommitted = Point(name=f"undo of {step}, not recorded", seen=told, at=at, commit=commit, alert=IN_VAIN)
+        sent, written = _of_telling(f"undo of {step}", done, uncommitted)
+        yield replace(sent, untold=untold)
+        yield written
+        yield uncommitted
+        seen = replace(told, undone=told.undone + 1)
+
+
+def _told_before(step: str | None) -> tuple[str, ...]:
+    earlier = STEPS[: STEPS.index(step)] if step else STEPS
+    return tuple(TOLD[each] for each in earlier if each in TOLD)
 
 
 def _effects_before(step: str | None) -> tuple[str, ...]:

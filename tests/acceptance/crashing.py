@@ -54,10 +54,11 @@ async def _reach(on: Stage, points: Mapping[str, Point]) -> None:
     """Bring every run to its point: first to the gate, then, all together, to the commits that are held."""
     gated = {w: p for w, p in points.items() if p.at}
     held = {w: on.gate.hold(hold_of(p.at, w)) for w, p in points.items() if p.at}
+    telling = {w: on.gate.hold(hold_of(p.telling, w)) for w, p in points.items() if p.telling}
     await on.deliver({w: p.alert for w, p in gated.items()})
     await on.arrived({points[w].name: hold for w, hold in held.items()})
-    commits = {w: (w, p.commit) for w, p in points.items() if p.commit}
-    await on.commits.add(commits.values())
+    await on.commits.add((w, p.commit) for w, p in points.items() if p.commit)
+    commits = {w: (w, p.commit) for w, p in points.items() if p.commit and not p.telling}
     planned = {w: p.alert for w, p in points.items() if p.commit in {"run:planned", "run:running"}}
     await on.deliver(planned)
     await on.commits.all_waiting({commits[w] for w in planned})
@@ -67,6 +68,9 @@ async def _reach(on: Stage, points: Mapping[str, Point]) -> None:
     await on.commits.all_waiting({commit for w, commit in commits.items() if w not in opened})
     await on.deliver(opened)
     await on.commits.all_waiting(set(commits.values()))
+    for workload in telling:
+        held[workload].released.set()
+    await on.arrived({points[w].name: hold for w, hold in telling.items()})
 
 
 def seen(records: Records, on: Stage) -> dict[str, Seen]:
@@ -81,5 +85,6 @@ def seen(records: Records, on: Stage) -> dict[str, Seen]:
             begun=any(s["status"] == "started" for s in own),
             undone=sum(1 for s in own if s["undone"] is not None),
             effects=tuple(m.effect for m in records.mutations if m.workload == workload and m.effect),
+            told=tuple(t.reason for t in records.tales if t.workload == workload),
         )
     return found

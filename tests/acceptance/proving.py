@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,9 +15,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from hdr_responder.actions.contract import Permission
 from hdr_responder.actions.kubernetes.marks import FENCE, STEP, UNDONE
-from hdr_responder.domain.workloads import Workload
-from tests.acceptance.conftest import declared_permissions
+from tests.acceptance.conftest import needed_permissions
 from tests.acceptance.responder import ROOT
 from tests.integration.engine.alerts import alert, delivery
 from tests.integration.kubernetes.steps import grant
@@ -25,7 +26,6 @@ from tests.services.kubernetes_api import ApiError
 from tests.services.kubernetes_audit import AuditEvent
 
 NAMESPACE = "proofs"
-CLUSTER = "prod-eu"
 DOCUMENTS = Path(__file__).with_name("documents")
 _MUTATIONS = {
     ("deployments", "patch"),
@@ -52,14 +52,24 @@ class Mutation:
     step: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tale:
+    """One accepted Event about a workload. ``name`` is the same for the same reason of the same step."""
+
+    at: datetime
+    user: str
+    workload: str
+    reason: str
+    name: str
+
+
 def make_workloads(control_plane: ControlPlane, names: Sequence[str]) -> None:
-    """Run one pod of each, and let the responder do there what its actions declare."""
+    """Run one pod of each, and let the responder do there what these playbooks need."""
     control_plane.ensure_running()
     api = control_plane.api
     with contextlib.suppress(ApiError):
         api.create_namespace(NAMESPACE)
-        workload = Workload(cluster=CLUSTER, namespace=NAMESPACE, kind="deployment", name="any")
-        grant(control_plane, declared_permissions(workload))
+        grant(control_plane, _needed())
     control_plane.set_logs(["INFO started"])
     for name in names:
         api.create_deployment(NAMESPACE, name, wait=False)
@@ -68,6 +78,12 @@ def make_workloads(control_plane: ControlPlane, names: Sequence[str]) -> None:
         api.merge_patch(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{name}", annotated)
     for name in names:
         api.wait_available(NAMESPACE, name)
+
+
+def _needed() -> list[Permission]:
+    with tempfile.TemporaryDirectory() as folder:
+        documents = [make_documents(Path(folder), each.name, ["any"]) for each in sorted(DOCUMENTS.iterdir())]
+        return [right for environ in documents for right in needed_permissions(environ, NAMESPACE)]
 
 
 def make_documents(folder: Path, playbooks: str, names: Sequence[str]) -> dict[str, str]:
@@ -110,6 +126,23 @@ def mutations(control_plane: ControlPlane) -> list[Mutation]:
     events = control_plane.audit_events(namespace=NAMESPACE)
     found = [_mutation(e) for e in events if e.code < 300 and (e.resource, e.verb) in _MUTATIONS]
     return sorted(found, key=lambda m: m.at)
+
+
+def tales(control_plane: ControlPlane) -> list[Tale]:
+    """Every accepted Event about the namespace's workloads so far, in the order in which they were received."""
+    events = control_plane.audit_events(namespace=NAMESPACE, resource="events")
+    return sorted((_tale(e) for e in events if e.code < 300 and e.verb == "create"), key=lambda t: t.at)
+
+
+def _tale(event: AuditEvent) -> Tale:
+    body = event.body
+    return Tale(
+        at=event.at,
+        user=event.user,
+        workload=body["involvedObject"]["name"],
+        reason=body["reason"],
+        name=body["metadata"]["name"],
+    )
 
 
 def _mutation(event: AuditEvent) -> Mutation:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.commit_holds import CommitHolds, commit_holds
-from tests.acceptance.proving import Mutation, firing, make_documents, make_workloads, mutations
+from tests.acceptance.proving import Mutation, Tale, firing, make_documents, make_workloads, mutations, tales
 from tests.acceptance.responder import Responder
 from tests.services.api_gate import ApiGate, Hold, api_gate
 from tests.services.kubernetes import ControlPlane
@@ -43,12 +43,17 @@ class Records:
     timeline: Sequence[Mapping[str, Any]]
     notifications: Sequence[Mapping[str, Any]]
     mutations: Sequence[Mutation] = field(compare=False)
+    tales: Sequence[Tale] = field(compare=False)
     shown: Sequence[str] = field(compare=False)
     """Lines of the consoles."""
 
     def effects(self, workload: str) -> Counter[str]:
         """How often each effect was had on a workload."""
         return Counter(m.effect for m in self.mutations if m.workload == workload and m.effect)
+
+    def tale(self, workload: str) -> Counter[str]:
+        """How often the Events of a workload tell each reason."""
+        return Counter(t.reason for t in self.tales if t.workload == workload)
 
     def told(self, workload: str, kind: str) -> int:
         """How often the timeline of a workload's incident has a kind of entry."""
@@ -163,6 +168,7 @@ class Stage:
                 timeline=await rows("select * from timeline order by id"),
                 notifications=await rows("select *, payload ->> 'text' as text from notifications order by id"),
                 mutations=await self.mutations(),
+                tales=await self.tales(),
                 shown=[x for r in self.responders for x in r.process.log_path.read_text().splitlines()],
             )
 
@@ -170,6 +176,11 @@ class Stage:
         """Return what was done to these workloads so far, by whomever."""
         found = await asyncio.to_thread(mutations, self.control_plane)
         return [m for m in found if m.workload in self.workloads]
+
+    async def tales(self) -> list[Tale]:
+        """Return what these workloads were told so far, by whomever."""
+        found = await asyncio.to_thread(tales, self.control_plane)
+        return [t for t in found if t.workload in self.workloads]
 
     async def start(self) -> None:
         await asyncio.to_thread(self.responder.start)

@@ -6,11 +6,12 @@ The witness is the API server's audit log.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
-from tests.acceptance.crash_points import EFFECTS, IN_VAIN, STEPS, points, whole_effect
+from tests.acceptance.crash_points import EFFECTS, IN_VAIN, STEPS, points, whole_effect, whole_tale
 from tests.acceptance.crashing import Aftermath, crash_again_and_again, crash_at
 from tests.acceptance.responder import responder_folder
 from tests.acceptance.stage import Records
@@ -60,6 +61,7 @@ def test_a_worker_that_ends_here_leaves_every_change_made_once(crash: Crash, wav
     if point.seen is not None:
         assert aftermath.at_kill[workload] == point.seen, "it ended where it was to end"
     assert_done_once(aftermath.records, workload, point.alert)
+    assert aftermath.records.tale(workload) == whole_tale(point.alert) - Counter(point.untold)
 
 
 def assert_done_once(records: Records, workload: str, alert: str) -> None:
@@ -103,6 +105,7 @@ def test_workers_that_end_again_and_again_leave_every_change_made_once(
         )
     for workload, alert in alerts.items():
         assert_done_once(records, workload, alert)
+        assert records.tale(workload) <= whole_tale(alert), "nothing is told twice"
     assert len(records.repeated()) <= kills
     assert records.unshown() == []
     assert records.too_early() == []

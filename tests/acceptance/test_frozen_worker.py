@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.crash_points import HELPS, IN_VAIN, At, call_of, hold_of, whole_effect
+from tests.acceptance.crash_points import HELPS, IN_VAIN, At, call_of, hold_of, whole_effect, whole_tale
 from tests.acceptance.proving import NAMESPACE
 from tests.acceptance.stage import RUNS, Records, Stage, stage
 from tests.services.api_gate import Hold
@@ -71,7 +71,8 @@ async def test_a_frozen_worker_is_replaced_within_15_s_and_does_nothing_when_it_
 
     assert after == finished, "it wrote nothing"
     late = [m for m in after.mutations if m.user == RESPONDER and m.at > stopped_at]
-    assert late == [], "nothing of it was accepted since it froze"
+    told = [t for t in after.tales if t.user == RESPONDER and t.at > stopped_at]
+    assert (late, told) == ([], []), "nothing of it was accepted since it froze"
     assert_done_once(after)
     assert woken_at - stopped_at > TAKEN_OVER_WITHIN / 2, "it was frozen for longer than a lease"
 
@@ -107,6 +108,7 @@ async def taken_over(on: Stage) -> None:
 def assert_done_once(records: Records) -> None:
     for workload, alert in ALERTS.items():
         assert records.effects(workload) == whole_effect(alert)
+        assert records.tale(workload) == whole_tale(alert)
         assert records.runs[workload]["verification"] == ("failed" if alert == IN_VAIN else "verified")
     assert records.too_early() == []
 

@@ -17,7 +17,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.acceptance.proving import Mutation, fires, make_documents, make_workloads, mutations
+from tests.acceptance.proving import Mutation, fires, make_documents, make_workloads, mutations, tales
 from tests.acceptance.responder import Responder
 from tests.integration.engine.alerts import delivery
 from tests.services.kubernetes import ADMIN, RESPONDER, ControlPlane
@@ -74,6 +74,9 @@ async def test_no_two_runs_on_a_target_at_once_and_none_over_its_budget(
     assert_no_overlap(done, runs)
     assert_within_budget(done, runs)
     assert_recorded(done, steps)
+    told = await asyncio.to_thread(tales, control_plane)
+    events = Counter((t.workload, t.reason) for t in told if t.workload in TARGETS and t.at > began)
+    assert events == dict.fromkeys(itertools.product(TARGETS, ("Restarted", "Scaled")), BUDGET)
     assert_refused_by_name(busy)
     assert {r["status"] for r in runs} == {"completed", "cancelled"}
 

@@ -115,7 +115,11 @@ class Changer:
         return change.step.state
 
     async def execute(self, change: Change, state: State) -> Outcome:
-        """Change the target; raises TemporaryError or PermanentError where it provably did not change."""
+        """Change the target; raises TemporaryError or PermanentError where it provably did not take effect.
+
+        Where it has taken effect in part (several objects, of which some are changed), the TemporaryError says what
+        was observed.
+        """
         try:
             work = change.mutation.execute(change.ctx, change.params, state)
             return Outcome(status=StepStatus.SUCCEEDED, result=await limited(change.compiled, work))
@@ -126,9 +130,11 @@ class Changer:
         except Exception as error:
             log.exception("outcome_unknown", step=change.step.step_id)
             reason = error
-        settled = await self.settled(change, state)
+        observed = await self._observe(change, state)
+        settled = _settled(observed)
         if settled is None:
-            raise TemporaryError(f"{str(reason) or type(reason).__name__}; nothing was changed") from reason
+            known = observed.detail or "nothing was changed"
+            raise TemporaryError(f"{str(reason) or type(reason).__name__}; {known}") from reason
         return settled
 
     async def announce(self, change: Change, state: State) -> str:
@@ -136,14 +142,8 @@ class Changer:
         return await announced(change.mutation, change.ctx, change.params, state, undone=False)
 
     async def settled(self, change: Change, state: State) -> Outcome | None:
-        """Tell by observing how a change that was begun ended; None means that it provably did not take effect."""
-        observed = await self._observe(change, state)
-        if observed.seen is Seen.NO_EFFECT:
-            return None
-        if observed.seen is Seen.TOOK_EFFECT:
-            note = f"observed that it took effect {observed.detail}".strip()
-            return Outcome(status=StepStatus.SUCCEEDED, result=observed.result, note=note)
-        return Outcome(status=StepStatus.AMBIGUOUS, error=f"it may or may not have taken effect: {observed.detail}")
+        """Tell by observing how a change that was begun ended; None means that `execute` has to do it, or the rest."""
+        return _settled(await self._observe(change, state))
 
     async def _observe(self, change: Change, state: State) -> Observed[Any]:
         """Raise the fence, so that nobody else still acts, and look; more than once where there is no answer."""
@@ -163,3 +163,12 @@ class Changer:
                 problem = f"{type(error).__name__}: {error}"
                 break
         return Observed(seen=Seen.UNKNOWN, detail=f"it could not be observed: {problem}"[:500])
+
+
+def _settled(observed: Observed[Any]) -> Outcome | None:
+    if observed.seen is Seen.NO_EFFECT:
+        return None
+    if observed.seen is Seen.TOOK_EFFECT:
+        note = f"observed that it took effect {observed.detail}".strip()
+        return Outcome(status=StepStatus.SUCCEEDED, result=observed.result, note=note)
+    return Outcome(status=StepStatus.AMBIGUOUS, error=f"it may or may not have taken effect: {observed.detail}")

@@ -72,6 +72,8 @@ class Cells:
     reached: list[str] = field(default_factory=list)
     announced: list[str] = field(default_factory=list)
     """What the targets were told: ``<step> done`` or ``<step> undone``."""
+    no_effect: str = ""
+    """What a step that has not taken effect says of the target."""
     surveyed: TargetSurvey | HdrError = field(default_factory=TargetSurvey)
     """What a step finds at its target before a run starts."""
 
@@ -202,7 +204,7 @@ class SetCell(Mutation[CellParameters, CellResult]):
         await self._cells.pass_point("observed", ctx)
         if seen:
             return Observed(seen=Seen.TOOK_EFFECT, result=CellResult(value=params.value))
-        return Observed(seen=Seen.NO_EFFECT)
+        return Observed(seen=Seen.NO_EFFECT, detail=self._cells.no_effect)
 
     async def undo(self, ctx: StepContext, params: CellParameters, state: State) -> Undone:
         await self.claim(ctx, params)

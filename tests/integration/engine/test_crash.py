@@ -235,6 +235,18 @@ async def test_an_answer_lost_before_the_change_is_tried_again_where_the_author_
     assert len(await workshop.told("step_started")) == 1
 
 
+@pytest.mark.parametrize("seen", ["", "one of two parts is changed"])
+async def test_an_answer_lost_says_what_was_seen_of_the_target(open_cells: OpenWorkshop, seen: str) -> None:
+    workshop = await open_cells()
+    workshop.cells.no_effect = seen
+    fails(AmbiguousError("the connection broke"), workshop.cells, "before_effect")
+    await start(workshop)
+    await workshop.settle()
+    (step,) = await workshop.rows("select status, error from steps")
+    assert step["status"] == "failed"
+    assert step["error"] == f"the connection broke; {seen or 'nothing was changed'}"
+
+
 @pytest.mark.parametrize("error", [TemporaryError("not now"), PermanentError("never")])
 async def test_a_refused_change_fails_without_a_second_try(open_cells: OpenWorkshop, error: Exception) -> None:
     workshop = await open_cells()

@@ -131,7 +131,7 @@ def test_every_workload_of_the_catalogue_in_every_cluster(tmp_path: Path) -> Non
         (['app = "neural"'], {"hdr", "data"}),
         ([['service = "store"'], ['service = "edge"']], {"data"}),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
 def test_only_services_that_the_matchers_let_in(tmp_path: Path, match: Any, expected: set[str]) -> None:
     """A matcher on another label does not tell the service; one that lets in what nobody knows lets in all."""

@@ -6,7 +6,7 @@ import json
 import math
 import uuid
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,7 @@ from hdr_responder.actions.alerts import AlertCheck, AlertParameters
 from hdr_responder.actions.contract import Evidence, Fence, StepContext
 from hdr_responder.actions.prometheus import PrometheusCheck, PrometheusParameters, QueryError, bind
 from hdr_responder.domain.ports.alertmanager import IncidentAlert
-from hdr_responder.domain.ports.metrics import Sample
+from hdr_responder.domain.ports.metrics import Sample, Series
 from hdr_responder.domain.ports.systems import Systems
 from hdr_responder.errors import NotFoundError, PermanentError, UnavailableError
 from tests.fakes.clock import ManualClock
@@ -41,6 +41,9 @@ class Metrics:
             raise self.answer
         return self.answer
 
+    async def query_range(self, promql: str, start: datetime, end: datetime, step: timedelta) -> list[Series]:
+        raise AssertionError("a check asks for the present alone")
+
 
 @dataclass(frozen=True, slots=True)
 class Alerts:
@@ -54,6 +57,9 @@ class Alerts:
 
     async def firing_alerts(self, incident_ref: str, limit: int) -> tuple[IncidentAlert, ...]:
         raise AssertionError("nobody asks which they are")
+
+    async def began(self, incident_ref: str) -> datetime:
+        raise AssertionError("nobody asks when it began")
 
 
 def context(systems: Systems) -> StepContext:

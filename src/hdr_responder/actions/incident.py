@@ -41,6 +41,14 @@ class NoteParameters(Parameters):
     text: Text
 
 
+class PostParameters(NoteParameters):
+    """What to say, and where."""
+
+    channel: str | None = Field(
+        default=None, min_length=1, max_length=80, description="One of `slack.channels`; default the incident's thread."
+    )
+
+
 class SetPriorityParameters(Parameters):
     """Which priority, and why."""
 
@@ -176,24 +184,29 @@ class Page(PeopleAction[ReasonParameters, TellResult]):
         return TellResult(summary=f"paged: {params.reason}"[:300])
 
 
-class Post(PeopleAction[NoteParameters, TellResult]):
-    """Says something in the incident's thread and nowhere else."""
+class Post(PeopleAction[PostParameters, TellResult]):
+    """Says something in the incident's thread, or in a channel that the settings list, and nowhere else."""
 
     name = "slack.post"
-    summary = "Post a text in the incident's thread, where people follow it."
+    summary = "Post a text in the incident's thread, or in a further channel that the settings list."
     example = """
     id: say
     action: slack.post
     with:
       text: "the morning's look at ${incident.problem}: all is well"
     """
-    parameters = NoteParameters
+    parameters = PostParameters
     result = TellResult
 
-    async def tell(self, people: People, incident_ref: str, params: NoteParameters, *, key: str) -> TellResult:
-        """Post by the outbox, so that an outage of the chat loses nothing."""
-        await people.post(incident_ref, params.text, key=key)
-        return TellResult(summary=f"posted: {params.text}"[:300])
+    def permissions(self, params: PostParameters) -> tuple[Permission, ...]:
+        """Return the scope to write in a channel."""
+        return (Permission(system="slack", scope=params.channel or "incidents", verb="chat:write"),)
+
+    async def tell(self, people: People, incident_ref: str, params: PostParameters, *, key: str) -> TellResult:
+        """Post by the outbox, so that an outage of the chat loses nothing; raises ForbiddenError for other channels."""
+        await people.post(incident_ref, params.text, key=key, channel=params.channel)
+        where = f" in {params.channel}" if params.channel else ""
+        return TellResult(summary=f"posted{where}: {params.text}"[:300])
 
 
 INCIDENT_ACTIONS = (Escalate(), Note(), SetPriority(), Page(), Post())

@@ -166,8 +166,10 @@ with:
             raise _unexpected(answer.status)(f"web service {params.target} answered {answer.status}")
         artifact = ""
         if answer.body:
-            name = f"{ctx.step_id}.{'json' if answer.content_type.endswith('json') else 'txt'}"
-            artifact = await ctx.evidence.keep(name, answer.content_type or "text/plain", answer.body)
+            is_json = answer.content_type.endswith("json")
+            name, kind = ("json", "application/json") if is_json else ("txt", "text/plain")
+            # Whatever the service calls it: a page of its own must not be opened as one of ours.
+            artifact = await ctx.evidence.keep(f"{ctx.step_id}.{name}", kind, answer.body)
         cut = ", cut" if answer.cut else ""
         return RequestResult(
             status=answer.status,

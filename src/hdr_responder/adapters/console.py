@@ -57,7 +57,9 @@ class ConsoleSender:
             case NotificationKind.CARD:
                 self._show(list(card_lines(record)), _STYLES[incident.priority])
             case NotificationKind.THREAD:
-                self._show([f"{incident.ref}: {_payload_text(notification)}"], "")
+                where = notification.payload.get("channel")
+                to = f" to {words.one_line(str(where), words.NAME_LIMIT)}" if where else ""
+                self._show([f"{incident.ref}{to}: {_payload_text(notification)}"], "")
             case NotificationKind.PAGE:
                 said = _payload_text(notification) or words.one_line(incident.title, LINE_LIMIT)
                 self._show([f"PAGE {words.headline(incident)}", f"  {said}"], "bold red")

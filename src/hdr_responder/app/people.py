@@ -62,6 +62,7 @@ def _slack(settings: Settings) -> SlackAccess | None:
     return SlackAccess(
         bot_token=slack.bot_token.get_secret_value(),
         channel=slack.channel,
+        channels=slack.channels,
         signing_secret=slack.signing_secret.get_secret_value() if slack.signing_secret else None,
         app_token=slack.app_token.get_secret_value() if slack.app_token else None,
         api_url=str(slack.api_url),

@@ -124,7 +124,13 @@ async def running_service(
         people = build_people(settings, write=write)
         stack.push_async_callback(people.close)
         escalation = Escalation(documents.triage, documents.escalation)
-        helping = Helping(store=store, escalation=escalation, lanes=people.lanes, clock=clock)
+        helping = Helping(
+            store=store,
+            escalation=escalation,
+            lanes=people.lanes,
+            clock=clock,
+            channels=settings.slack.channels,
+        )
         if settings.targets.kubernetes:
             await asyncio.to_thread(KubernetesAdapter.load_library)
         outside = build_outside(settings, reach=documents.services.reach, store=store, people=helping, clock=clock)

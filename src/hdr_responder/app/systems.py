@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeVar
 
 from hdr_responder.adapters.alertmanager import Alertmanager
@@ -116,6 +117,11 @@ class StoredAlerts:
         async with self._store.transaction() as tx:
             found = await tx.alerts.of_incident(_number(incident_ref), firing_only=True, limit=limit)
         return tuple(IncidentAlert(source=a.source, fingerprint=a.fingerprint, labels=a.labels) for a in found)
+
+    async def began(self, incident_ref: str) -> datetime:
+        """Return when the incident's first alert began to fire."""
+        async with self._store.transaction() as tx:
+            return (await tx.incidents.get(_number(incident_ref))).started_at
 
 
 def _number(incident_ref: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from pydantic import JsonValue
@@ -15,17 +15,20 @@ from hdr_responder.domain.timeline import EntryKind
 from hdr_responder.engine.escalation import Escalation
 from hdr_responder.engine.ledger import Lanes
 from hdr_responder.engine.telling import Telling, telling
-from hdr_responder.errors import ConflictError
+from hdr_responder.errors import ConflictError, ForbiddenError
 
 
 class Helping:
     """Implements the `People` port of the actions."""
 
-    def __init__(self, *, store: Store, escalation: Escalation, lanes: Lanes, clock: Clock) -> None:
+    def __init__(
+        self, *, store: Store, escalation: Escalation, lanes: Lanes, clock: Clock, channels: Iterable[str] = ()
+    ) -> None:
         self._store = store
         self._escalation = escalation
         self._lanes = lanes
         self._clock = clock
+        self._channels = frozenset(channels)
 
     async def escalate(self, incident_ref: str, reason: str, *, key: str) -> None:
         """Hand an incident to a person."""
@@ -40,11 +43,14 @@ class Helping:
                 told.ledger.entry(told.incident, EntryKind.NOTE, text)
                 told.ledger.say(told.incident, text)
 
-    async def post(self, incident_ref: str, text: str, *, key: str) -> None:
-        """Say it in the thread."""
+    async def post(self, incident_ref: str, text: str, *, key: str, channel: str | None = None) -> None:
+        """Say it in the thread, or in one of the channels that the settings list."""
+        if channel is not None and channel not in self._channels:
+            listed = ", ".join(sorted(self._channels)) or "none"
+            raise ForbiddenError(f"slack.channels does not list {channel[:80]!r} (listed: {listed})")
         async with self._once(incident_ref, key) as (told, first):
             if first:
-                told.ledger.say(told.incident, text)
+                told.ledger.say(told.incident, text, channel)
 
     async def page(self, incident_ref: str, reason: str, *, key: str) -> None:
         """Wake somebody, once more where that was done before."""

@@ -69,10 +69,11 @@ class Ledger:
         self._entries.append((incident, told))
         self._cards[id(incident)] = incident
 
-    def say(self, incident: Incident, text: str) -> None:
-        """Add a line to the incident's thread."""
+    def say(self, incident: Incident, text: str, channel: str | None = None) -> None:
+        """Add a line to the incident's thread, or to another channel."""
         self._cards[id(incident)] = incident
-        self._messages.append((incident, self._lanes.chat, NotificationKind.THREAD, {"text": text}))
+        payload = {"text": text} | ({"channel": channel} if channel else {})
+        self._messages.append((incident, self._lanes.chat, NotificationKind.THREAD, payload))
 
     def page(self, incident: Incident, reason: str) -> None:
         """Wake somebody up."""

@@ -178,6 +178,8 @@ class SlackSettings(Section):
     """App-level token (xapp-...), for Socket Mode instead of HTTP."""
     channel: Annotated[str | None, Field(validate_default=True)] = None
     """Channel that incidents are posted to."""
+    channels: tuple[Annotated[str, Field(min_length=1, max_length=80)], ...] = ()
+    """Further channels that playbooks may post to."""
     api_url: PublicUrl = "https://slack.com/api/"
     """Address of Slack's Web API."""
 

@@ -47,6 +47,9 @@ class Desk:
         assert incident_ref == "INC-7"
         return tuple(self.incident[:limit])
 
+    async def began(self, incident_ref: str) -> datetime:
+        raise AssertionError("nobody asks when it began")
+
     async def fire(self, name: str, *, ours: bool = True, source: str = "default", **labels: str) -> Mapping[str, str]:
         """Let an alert fire; one of ours is the incident's. Returns its labels."""
         wanted = {"alertname": name, "case": self.case, **labels}

@@ -8,6 +8,8 @@ import pytest
 
 from hdr_responder.actions.contract import StepContext
 from hdr_responder.errors import PermanentError
+from hdr_responder.settings import Settings
+from hdr_responder.settings.models import SlackSettings
 from tests.integration.engine.cells import WorkerDied, playbook
 from tests.integration.engine.conftest import OpenWorkshop
 from tests.integration.engine.workshop import Workshop
@@ -51,6 +53,26 @@ async def test_a_post_is_said_and_not_written_down(open_cells: OpenWorkshop) -> 
     assert await workshop.told("note") == []
     said = await workshop.rows("select payload from notifications where kind = 'thread'")
     assert sum('"all is well"' in str(row["payload"]) for row in said) == 1
+
+
+async def test_a_post_in_a_channel_that_the_settings_list(open_cells: OpenWorkshop) -> None:
+    step = told("slack.post", text="the ${incident.problem} again", channel="ops")
+    settings = Settings(slack=SlackSettings(channels=("ops",)))
+    workshop = await open_cells(telling(step), settings=settings)
+    await fired(workshop)
+    said = await workshop.rows("select payload::jsonb ->> 'text' as text from notifications where payload ? 'channel'")
+    assert [row["text"] for row in said] == ["the HdrCell again"]
+    assert any("INC-1 to ops: the HdrCell again" in line for line in workshop.console)
+
+
+async def test_no_label_chooses_a_channel(open_cells: OpenWorkshop) -> None:
+    step = told("slack.post", text="hello", channel="${alert.labels.instance}")
+    settings = Settings(slack=SlackSettings(channels=("ops",)))
+    workshop = await open_cells(telling(step), settings=settings)
+    await fired(workshop, instance="general")
+    (text,) = await ended(workshop)
+    assert "slack.channels does not list 'general' (listed: ops)" in text
+    assert await workshop.rows("select 1 from notifications where payload ? 'channel'") == []
 
 
 async def test_a_page_wakes_somebody_whatever_the_priority(open_cells: OpenWorkshop) -> None:

@@ -220,7 +220,13 @@ def open_workshop(
     documents = documents or load(config, playbooks, registry_)
     people = build_people(settings, write=console.append)
     escalation = Escalation(documents.triage, documents.escalation)
-    helping = Helping(store=store, escalation=escalation, lanes=people.lanes, clock=clock)
+    helping = Helping(
+        store=store,
+        escalation=escalation,
+        lanes=people.lanes,
+        clock=clock,
+        channels=settings.slack.channels,
+    )
     systems = dataclasses.replace(systems or Systems(), people=helping, alerts=StoredAlerts(store))
     outside = Outside(
         systems=systems,

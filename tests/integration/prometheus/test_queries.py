@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
+import random
+import re
 import struct
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from hdr_responder.actions.contract import Fence, StepContext
-from hdr_responder.actions.prometheus.queries import Query, QueryParameters, QueryRange, QueryRangeParameters
+from hdr_responder.actions.prometheus.queries import (
+    MAX_LINES,
+    MAX_POINTS,
+    Query,
+    QueryParameters,
+    QueryRange,
+    QueryRangeParameters,
+)
 from hdr_responder.adapters.graphs import GraphPainter
 from hdr_responder.adapters.prometheus import Prometheus
 from hdr_responder.domain.clock import SystemClock
+from hdr_responder.domain.ports.alertmanager import IncidentAlert
 from hdr_responder.domain.ports.graphs import Graph, Line
 from hdr_responder.domain.ports.systems import Systems
 from hdr_responder.errors import ConflictError, NotFoundError, PermanentError, UnavailableError
@@ -35,6 +48,34 @@ groups:
       - {record: load, expr: vector(4), labels: {pod: b}}
 """
 SINCE = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+
+
+@dataclasses.dataclass
+class Remembering:
+    """A painter that shows what it was to draw."""
+
+    graphs: list[Graph] = dataclasses.field(default_factory=list)
+
+    async def draw(self, graph: Graph) -> bytes:
+        self.graphs.append(graph)
+        return b"a picture"
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """Our records, of which only the beginning is asked."""
+
+    beginning: datetime
+
+    async def began(self, incident_ref: str) -> datetime:
+        assert incident_ref == "INC-1"
+        return self.beginning
+
+    async def unresolved(self, incident_ref: str) -> int:
+        raise AssertionError("nobody asks what fires")
+
+    async def firing_alerts(self, incident_ref: str, limit: int) -> tuple[IncidentAlert, ...]:
+        raise AssertionError("nobody asks what fires")
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +154,9 @@ def test_a_placeholder_without_a_value_is_refused_at_once() -> None:
 
 async def test_a_graph_is_kept(ctx: StepContext) -> None:
     result = await QueryRange().execute(ctx, QueryRangeParameters(query="load", title="Load", unit="$/s"))
-    assert (result.series, result.lowest, result.highest) == (2, 3, 4)
+    assert (result.lowest, result.highest) == (3, 4)
+    assert [(s.labels["pod"], s.first, s.last, s.lowest) for s in result.series] == [("a", 3, 3, 3), ("b", 4, 4, 4)]
+    assert re.search(r"^2 series in 1h until 20\d\d-.* UTC, from 3 to 4 \$/s$", result.summary)
     assert isinstance(ctx.evidence, KeptEvidence)
     name, picture = ctx.evidence.artifacts[result.artifact]
     assert name == "graph.png"
@@ -138,13 +181,80 @@ async def test_the_course_over_time(server: PrometheusServer) -> None:
     assert [value for _, value in line.points] == [(SINCE + timedelta(seconds=30 * n)).timestamp() for n in range(3)]
 
 
-def drawing(value: float = 1.0) -> Graph:
-    points = tuple((SINCE + timedelta(minutes=n), value) for n in range(5))
-    return Graph(title="$\\frac{1}{2}$ <b>", unit="", lines=(Line(label="x" * 500, points=points),))
+def drawing(**more: Any) -> Graph:
+    points = tuple((SINCE + timedelta(minutes=n), float(n)) for n in range(5))
+    graph = Graph(
+        title="Load", unit="", start=SINCE, end=SINCE + timedelta(minutes=5), lines=(Line(label="a", points=points),)
+    )
+    return dataclasses.replace(graph, **more)
 
 
-async def test_gaps_and_strange_texts_are_drawn() -> None:
-    assert (await GraphPainter().draw(drawing(float("nan")))).startswith(b"\x89PNG")
+async def test_strange_texts_and_gaps_are_drawn() -> None:
+    strange = Line(label="_x\n" * 200, points=((SINCE, float("nan")), (SINCE + timedelta(minutes=1), float("inf"))))
+    drawn = drawing(title="$\\frac{1}{2}$ <b> \U0001f525 \x00", unit="$$", lines=(strange, strange))
+    assert (await GraphPainter().draw(drawn)).startswith(b"\x89PNG")
+
+
+async def test_the_same_numbers_are_the_same_picture_and_a_mark_is_seen() -> None:
+    painter = GraphPainter()
+    plain, again = await painter.draw(drawing()), await painter.draw(drawing())
+    marked = await painter.draw(drawing(mark=SINCE + timedelta(minutes=2), mark_label="INC-1 began"))
+    assert plain == again
+    assert marked != plain
+
+
+async def test_the_largest_graph_is_a_small_file() -> None:
+    noise = random.Random(1)
+    points = [[(SINCE + timedelta(minutes=n), noise.random()) for n in range(MAX_POINTS)] for _ in range(MAX_LINES)]
+    lines = tuple(Line(label=f"{number} " + "x" * 100, points=tuple(p)) for number, p in enumerate(points))
+    end = SINCE + timedelta(minutes=MAX_POINTS)
+    assert len(await GraphPainter().draw(drawing(lines=lines, end=end))) < 300_000
+
+
+@pytest.mark.parametrize(("ago", "marked"), [(30, True), (90, False)])
+async def test_where_the_incident_began_is_marked_where_it_is_in_sight(
+    ctx: StepContext, ago: int, marked: bool
+) -> None:
+    began = ctx.clock.now() - timedelta(minutes=ago)
+    painter = Remembering()
+    systems = dataclasses.replace(ctx.systems, graphs=painter, alerts=Records(began))
+    await QueryRange().execute(dataclasses.replace(ctx, systems=systems), QueryRangeParameters(query="load"))
+    (graph,) = painter.graphs
+    assert graph.mark == (began if marked else None)
+    assert graph.mark_label == "INC-1 began"
+
+
+async def test_another_time_and_step(ctx: StepContext) -> None:
+    painter = Remembering()
+    chosen = dataclasses.replace(ctx, systems=dataclasses.replace(ctx.systems, graphs=painter))
+    wanted = {"query": "vector(time())", "last": "10m", "until": "1h", "step": "1m"}
+    result = await QueryRange().execute(chosen, QueryRangeParameters.model_validate(wanted))
+    (graph,) = painter.graphs
+    assert len(graph.lines[0].points) == 11
+    assert graph.end - graph.start == timedelta(minutes=10)
+    assert abs(ctx.clock.now() - timedelta(hours=1) - graph.end) < timedelta(minutes=1)
+    assert result.series[0].first == pytest.approx(graph.start.timestamp(), abs=0.001)
+    assert result.series[0].last == pytest.approx(graph.end.timestamp(), abs=0.001)
+
+
+@pytest.mark.parametrize("wrong", [{"step": "1s", "last": "1h"}, {"last": "32d"}, {"last": "10s"}, {"until": "32d"}])
+def test_more_points_or_time_than_can_be_seen_is_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match=r"step|last|until"):
+        QueryRangeParameters.model_validate({"query": "load", **wrong})
+
+
+async def test_the_other_process_gets_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ``sitecustomize`` of the test's own writes down what the process that draws was given."""
+    seen = tmp_path / "seen"
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os, pathlib; pathlib.Path({str(seen)!r}).write_text(chr(10).join(os.environ))"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("HDR_SLACK__BOT_TOKEN", "xoxb-secret")
+    monkeypatch.setenv("PGPASSWORD", "secret")
+    await GraphPainter().draw(drawing())
+    assert "PYTHONPATH" in seen.read_text()
+    assert not {"HDR_SLACK__BOT_TOKEN", "PGPASSWORD"} & set(seen.read_text().splitlines())
 
 
 async def test_a_drawing_that_takes_too_long_is_ended() -> None:

@@ -13,6 +13,7 @@ from hdr_responder.adapters.rate_limits import RateLimits
 from hdr_responder.adapters.slack import SlackAccess, SlackSender
 from hdr_responder.domain.incidents import IncidentStatus
 from hdr_responder.domain.notifications import NotificationKind
+from hdr_responder.domain.ports.people import Posted
 from hdr_responder.domain.ports.store import Message
 from hdr_responder.domain.runs import RunStatus, StepStatus, Verification
 from hdr_responder.errors import AdapterError, PermanentError, TemporaryError, UnavailableError
@@ -312,6 +313,45 @@ async def test_check_disturbs_nobody(slack: FakeSlack, sender: SlackSender) -> N
     assert "is in #incidents" in await named.check()
     await named.close()
     assert slack.messages() == []
+
+
+async def test_check_looks_at_the_further_channels_too(slack: FakeSlack) -> None:
+    slack.add_channel("ops")
+    sender = SlackSender(access_to(slack, channels=("ops",)), Unlimited())
+    assert (await sender.check()).endswith("is in #incidents, #ops")
+    await sender.close()
+    sender = SlackSender(access_to(slack, channels=("nowhere",)), Unlimited())
+    with pytest.raises(PermanentError, match="HDR_SLACK__CHANNELS"):
+        await sender.check()
+    await sender.close()
+
+
+async def test_a_post_in_another_channel_names_the_incident_and_pings_nobody(
+    slack: FakeSlack, sender: SlackSender
+) -> None:
+    ops = slack.add_channel("ops")
+    said = make_notification(THREAD, text="<!channel> all is well & so on " + "x" * 5000, channel="ops")
+    assert await sender.send(said, make_record(), None) == Posted()
+    (message,) = slack.messages(ops.id)
+    assert message.thread_ts is None
+    assert message.text.startswith("INC-142: &lt;!channel&gt; all is well &amp; so on")
+    assert len(message.text) <= 3900
+    assert slack.pings == []
+
+
+async def test_a_post_in_another_channel_whose_answer_was_lost_is_not_posted_again(
+    slack: FakeSlack, sender: SlackSender
+) -> None:
+    ops = slack.add_channel("ops")
+    for attempts in (1, 2):
+        await sender.send(make_notification(THREAD, attempts=attempts, text="x", channel="ops"), make_record(), None)
+    assert len(slack.messages(ops.id)) == 1
+
+
+async def test_a_post_where_the_app_is_not_is_given_up(slack: FakeSlack, sender: SlackSender) -> None:
+    slack.add_channel("elsewhere", bot_is_member=False)
+    with pytest.raises(PermanentError, match="/invite"):
+        await sender.send(make_notification(THREAD, text="x", channel="elsewhere"), make_record(), None)
 
 
 @pytest.mark.parametrize("channel", ["#nowhere", "C0NOWHERE00"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -19,8 +19,9 @@ MAX_VALUES = 50
 """Most series of an instant query; a query with more is too wide to be read and is refused."""
 MAX_LINES = 20
 """Most series of a graph."""
-MAX_POINTS = 11_000
-"""Most points of one series, which is also Prometheus' own limit."""
+POINTS = 240
+"""Points of one series where the playbook names no step: as many as can be told apart in the graph."""
+MAX_POINTS = 1_000
 
 
 class QueryParameters(Parameters):
@@ -87,19 +88,48 @@ class QueryRangeParameters(QueryParameters):
     """What to draw, and over which time."""
 
     last: Duration = Field(
-        default=timedelta(hours=1), ge=timedelta(minutes=1), le=timedelta(days=31), description="Up to now."
+        default=timedelta(hours=1), ge=timedelta(minutes=1), le=timedelta(days=31), description="How long a time."
+    )
+    until: Duration = Field(
+        default=timedelta(0), ge=timedelta(0), le=timedelta(days=31), description="How long ago it ends; 0 is now."
+    )
+    step: Duration | None = Field(
+        default=None,
+        ge=timedelta(seconds=1),
+        description=f"Between two points, of which there are at most {MAX_POINTS}; default so that there are {POINTS}.",
     )
     title: str | None = Field(
         default=None, min_length=1, max_length=120, description="Of the graph; default the query."
     )
     unit: str = Field(default="", max_length=40, description="What the values are, written on the axis.")
 
+    @model_validator(mode="after")
+    def _few_points(self) -> Self:
+        if self.step is not None and self.last / self.step > MAX_POINTS:
+            raise ValueError(f"step: at most {MAX_POINTS} points, at least {format_duration(self.last / MAX_POINTS)}")
+        return self
+
+    @property
+    def spacing(self) -> timedelta:
+        """The time between two points."""
+        return self.step or max(self.last / POINTS, timedelta(seconds=1))
+
+
+class Course(Result):
+    """One series over the time; values are None where it has none that is a number."""
+
+    labels: dict[str, str]
+    first: float | None
+    last: float | None
+    lowest: float | None
+    highest: float | None
+
 
 class QueryRangeResult(Result):
     """The course of the query."""
 
     empty: bool = Field(description="Whether it gave no points.")
-    series: int = Field(description="How many series were drawn.")
+    series: list[Course] = Field(description="Every series that was drawn.")
     lowest: float | None = Field(description="Least value of all points.")
     highest: float | None = Field(description="Greatest value of all points.")
     artifact: str = Field(description="Artifact id of the graph (PNG); empty when there was nothing to draw.")
@@ -132,29 +162,36 @@ with:
 
     async def execute(self, ctx: StepContext, params: QueryRangeParameters) -> QueryRangeResult:
         """Ask, draw and keep; raises ConflictError for more than `MAX_LINES` series."""
-        end = ctx.clock.now()
-        step = max(params.last / 240, timedelta(seconds=1))
-        found = await _source(ctx).query_range(bind(params.query, params.args), end - params.last, end, step)
+        end = ctx.clock.now() - params.until
+        start = end - params.last
+        found = await _source(ctx).query_range(bind(params.query, params.args), start, end, params.spacing)
         if len(found) > MAX_LINES:
             raise ConflictError(f"the query gives {len(found)} series, more than {MAX_LINES}: aggregate them")
-        numbers = [value for series in found for _, value in series.points if math.isfinite(value)]
-        span = format_duration(params.last)
-        if not numbers:
-            summary = f"the query gave no points in the last {span}"
-            return QueryRangeResult(empty=True, series=0, lowest=None, highest=None, artifact="", summary=summary)
-        low, high = min(numbers), max(numbers)
-        artifact = await self._keep(ctx, params, found)
-        summary = f"{len(found)} series in the last {span}, from {low:g} to {high:g} {params.unit}".rstrip()
+        courses = [_course(series) for series in found]
+        lows = [course.lowest for course in courses if course.lowest is not None]
+        highs = [course.highest for course in courses if course.highest is not None]
+        span = f"in {format_duration(params.last)} until {end:%Y-%m-%d %H:%M:%S} UTC"
+        if not lows:
+            summary = f"the query gave no points {span}"
+            return QueryRangeResult(empty=True, series=[], lowest=None, highest=None, artifact="", summary=summary)
+        low, high = min(lows), max(highs)
+        artifact = await self._keep(ctx, params, found, end)
+        summary = f"{len(found)} series {span}, from {low:g} to {high:g} {params.unit}".rstrip()
         return QueryRangeResult(
-            empty=False, series=len(found), lowest=low, highest=high, artifact=artifact, summary=summary
+            empty=False, series=courses, lowest=low, highest=high, artifact=artifact, summary=summary
         )
 
-    async def _keep(self, ctx: StepContext, params: QueryRangeParameters, found: list[Series]) -> str:
+    async def _keep(self, ctx: StepContext, params: QueryRangeParameters, found: list[Series], end: datetime) -> str:
         if ctx.systems.graphs is None:
             raise NotFoundError("graphs cannot be drawn here")
+        began = await ctx.systems.alerts.began(ctx.incident_ref) if ctx.systems.alerts else None
         graph = Graph(
-            title=params.title or params.query[:120],
+            title=params.title or " ".join(params.query.split())[:120],
             unit=params.unit,
+            start=end - params.last,
+            end=end,
+            mark=began if began and end - params.last <= began <= end else None,
+            mark_label=f"{ctx.incident_ref} began",
             lines=tuple(Line(label=labels_text(s.labels) or "value", points=s.points) for s in found),
         )
         return await ctx.evidence.keep(f"{ctx.step_id}.png", "image/png", await ctx.systems.graphs.draw(graph))
@@ -164,6 +201,17 @@ def _source(ctx: StepContext) -> MetricsSource:
     if ctx.systems.metrics is None:
         raise NotFoundError("no prometheus.url is configured")
     return ctx.systems.metrics
+
+
+def _course(series: Series) -> Course:
+    numbers = [value for _, value in series.points if math.isfinite(value)]
+    return Course(
+        labels=dict(series.labels),
+        first=numbers[0] if numbers else None,
+        last=numbers[-1] if numbers else None,
+        lowest=min(numbers, default=None),
+        highest=max(numbers, default=None),
+    )
 
 
 def _number(value: float) -> float | None:

@@ -39,12 +39,14 @@ _SECRETS = re.compile(r"(xox[a-z]|xapp)-[\w-]+|(?<=ticket=)[^&'\"\s]+")
 class SlackAccess:
     """How Slack is reached. Secrets are kept out of the ``repr``.
 
-    ``channel`` is an id (safest) or a name. ``page_mention`` says whom a page in Slack pings, for teams without a
-    pager: ``here``, ``channel`` or ``subteam:S0123``; empty for nobody.
+    ``channel`` is an id (safest) or a name, ``channels`` are further ones that playbooks may post to. ``page_mention``
+    says whom a page in Slack pings, for teams without a pager: ``here``, ``channel`` or ``subteam:S0123``; empty for
+    nobody.
     """
 
     bot_token: str = field(repr=False)
     channel: str
+    channels: tuple[str, ...] = ()
     signing_secret: str | None = field(default=None, repr=False)
     app_token: str | None = field(default=None, repr=False)
     api_url: str = DEFAULT_API_URL

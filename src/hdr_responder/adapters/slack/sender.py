@@ -41,6 +41,8 @@ class SlackSender:
         match notification.kind:
             case NotificationKind.CARD:
                 return await self._show(notification, _needed(record), message)
+            case NotificationKind.THREAD if notification.payload.get("channel"):
+                return await self._elsewhere(notification, _needed(record))
             case NotificationKind.THREAD:
                 text = fit(_payload_text(notification), THREAD_LIMIT)
                 return await self._reply(notification, _needed(record), message, Content(text=text))
@@ -56,19 +58,32 @@ class SlackSender:
     async def check(self) -> str:
         """Prove token and channel without posting; see LaneSender."""
         me = await self.api.whoami()
-        channel = await self.api.channel(self._access.channel)
-        if not channel:
-            raise PermanentError(f"Slack: no channel {self._access.channel[:80]!r}: check HDR_SLACK__CHANNEL")
-        name = str(channel.get("name") or self._access.channel)[:80]
-        if channel.get("is_archived"):
-            raise PermanentError(f"Slack: #{name} is archived: unarchive it or set another HDR_SLACK__CHANNEL")
-        if channel.get("is_member") is False:
-            raise PermanentError(f"Slack: the app is not in #{name}: invite it with /invite @hdr-responder")
-        return f"Slack: @{me.get('user')} of {me.get('team')} is in #{name}"
+        names = [await self._joined(self._access.channel, "HDR_SLACK__CHANNEL")]
+        names += [await self._joined(channel, "HDR_SLACK__CHANNELS") for channel in self._access.channels]
+        return f"Slack: @{me.get('user')} of {me.get('team')} is in {', '.join(names)}"
 
     async def close(self) -> None:
         """Give connections back."""
         await self.api.close()
+
+    async def _joined(self, wanted: str, setting: str) -> str:
+        """Return a channel's name; raises PermanentError when it cannot be posted to."""
+        channel = await self.api.channel(wanted)
+        if not channel:
+            raise PermanentError(f"Slack: no channel {wanted[:80]!r}: check {setting}")
+        name = str(channel.get("name") or wanted)[:80]
+        if channel.get("is_archived"):
+            raise PermanentError(f"Slack: #{name} is archived: unarchive it or set another {setting}")
+        if channel.get("is_member") is False:
+            raise PermanentError(f"Slack: the app is not in #{name}: invite it with /invite @hdr-responder")
+        return f"#{name}"
+
+    async def _elsewhere(self, notification: Notification, record: IncidentRecord) -> Posted:
+        """Post in a channel of the settings, with the incident's name, since the thread does not tell it there."""
+        text = fit(f"{record.incident.ref}: {_payload_text(notification)}", THREAD_LIMIT)
+        channel = str(notification.payload["channel"])
+        await self._once.post(notification, Post(channel=channel, content=Content(text=text), part="post"))
+        return Posted()
 
     async def _show(self, notification: Notification, record: IncidentRecord, message: Message | None) -> Posted:
         """Edit the incident's message, or post it where there is none any more."""

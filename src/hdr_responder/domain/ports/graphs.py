@@ -17,11 +17,18 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """What to draw; ``unit`` is written on the axis of the values."""
+    """What to draw from ``start`` to ``end``; ``unit`` is written on the axis of the values.
+
+    ``mark`` is a time that is drawn as a line with ``mark_label``.
+    """
 
     title: str
     unit: str
+    start: datetime
+    end: datetime
     lines: tuple[Line, ...]
+    mark: datetime | None = None
+    mark_label: str = ""
 
 
 class Painter(Protocol):

@@ -9,6 +9,7 @@ from hdr_responder.errors import NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from hdr_responder.domain.ports.alertmanager import AlertmanagerCluster, IncidentAlert
     from hdr_responder.domain.ports.certificates import TlsServer
@@ -34,6 +35,10 @@ class AlertState(Protocol):
         """Return the incident's alerts that still fire, oldest first, at most ``limit``."""
         ...
 
+    async def began(self, incident_ref: str) -> datetime:
+        """Return when the incident's first alert began to fire."""
+        ...
+
 
 class People(Protocol):
     """Those whom a playbook can tell and wake; what was done under a ``key`` before is not done again."""
@@ -46,8 +51,11 @@ class People(Protocol):
         """Write on the incident's timeline and in its thread."""
         ...
 
-    async def post(self, incident_ref: str, text: str, *, key: str) -> None:
-        """Say something in the incident's thread."""
+    async def post(self, incident_ref: str, text: str, *, key: str, channel: str | None = None) -> None:
+        """Say something in the incident's thread, or in another channel.
+
+        Raises ForbiddenError for a channel that the settings do not list.
+        """
         ...
 
     async def page(self, incident_ref: str, reason: str, *, key: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from hdr_responder.actions.kubernetes.choosing import worst_first
-from hdr_responder.actions.kubernetes.logs import Logs, LogsParameters
+from hdr_responder.actions.kubernetes.logs import Logs, LogsParameters, LogsResult
 from hdr_responder.actions.kubernetes.pods import Pods, PodsParameters, last_end, why_not_ready
 from hdr_responder.actions.kubernetes.top import Top, TopParameters, heaviest_first
 from hdr_responder.domain.ports.kubernetes import ContainerState, Ended, ObjectMeta, ObjectRef, Pod, PodState, PodUsage
@@ -197,6 +197,11 @@ class TestWhyNotReady:
         )
         assert last_end(state) == ended("Error", 1, 7)
         assert last_end(pod_state()) is None
+
+
+def test_logs_that_a_run_kept_before_they_told_so_much_are_still_read() -> None:
+    kept = {"lines": 1, "matched": 1, "artifacts": ["a"], "pods": ["neural-hdr-1"], "skipped": []}
+    assert LogsResult.model_validate(kept).cut == []
 
 
 def test_the_worst_pods_come_first() -> None:

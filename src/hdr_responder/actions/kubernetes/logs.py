@@ -51,8 +51,10 @@ class LogsResult(Result):
     artifacts: list[str] = Field(description="Artifact ids, one a container with lines.")
     pods: list[str] = Field(description="Pods read.")
     skipped: list[str] = Field(description="Containers without a readable log, each with the reason.")
-    cut: list[str] = Field(description="Containers that had more than could be kept (1 MiB, 8 MiB in all): their end.")
-    summary: str
+    cut: list[str] = Field(
+        default=[], description="Containers that had more than could be kept (1 MiB, 8 MiB in all): their end."
+    )
+    summary: str = ""
 
 
 class Logs(Read[LogsParameters, LogsResult]):

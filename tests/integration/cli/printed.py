@@ -12,6 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from hdr_responder.actions.contract import Mutation, Parameters, Permission, StepContext
+from hdr_responder.actions.kubernetes.isolation import Isolate, IsolateParameters
 from hdr_responder.actions.registry import registry
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.cli.rehearsal import Setting, rehearse, values_of
@@ -32,6 +33,7 @@ from tests.unit.cli.command_line import ROOT
 
 CLUSTER = "prod-eu"
 ACCOUNT = "hdr-responder"
+ISOLATING = "isolate-service"
 
 
 def catalogue_in(folder: Path, namespace: str) -> Path:
@@ -96,6 +98,9 @@ class Performance:
         """Do every step of a playbook with all that belongs to it, undo included, and every check; what was done."""
         plan = self._plan(playbook)
         done = []
+        if playbook.matchers is None:  # a release needs something that is isolated
+            (isolate, *_) = self._plan(self.documents.playbook(ISOLATING)).steps
+            await perform(Isolate(), self._context(), IsolateParameters.model_validate(isolate.parameters))
         for planned in plan.steps:
             action = registry().actions[planned.action]
             if planned.action.startswith("kubernetes."):
@@ -138,10 +143,13 @@ class Performance:
         return replace(step(self.cluster), systems=Systems(kubernetes={CLUSTER: self.cluster}))
 
     def _plan(self, playbook: CompiledPlaybook) -> Plan:
-        labels = dict(playbook.model.tests[0].alerts[0].labels) | {"service": "neural-hdr"}
+        started = playbook if playbook.matchers else self.documents.playbook(ISOLATING)
+        labels = dict(started.model.tests[0].alerts[0].labels) | {"service": "neural-hdr"}
         fired: dict[str, Any] = {"starts_at": NOW, **labels}
         body = delivery([alert(fired.pop("alertname"), **fired)])
-        return rehearse(Setting(settings=Settings(), documents=self.documents), playbook, body).plan
+        setting = Setting(settings=Settings(), documents=self.documents)
+        rehearsed = rehearse(setting, started, body)
+        return rehearsed.plan if started is playbook else setting.planner.plan(playbook, rehearsed.incident, ())
 
     def _known(self, check: CompiledCheck, playbook: CompiledPlaybook, plan: Plan) -> Parameters | None:
         """A check's parameters, None where a step has to give one."""

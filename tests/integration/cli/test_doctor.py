@@ -39,7 +39,7 @@ def only_postgres(folder: Path) -> dict[str, str]:
     folder.mkdir()
     for document in ("services.yaml", "triage.yaml", "escalation.yaml"):
         (folder / document).write_text((ROOT / "config" / document).read_text())
-    (folder / "responder.yaml").write_text("targets: {postgres: {hdr_empire: {}}}\n")
+    (folder / "responder.yaml").write_text("targets: {postgres: {hdr_empire: {}}, redis: {cache: {}}}\n")
     return {"HDR_CONFIG__DIR": str(folder), **TOKENS}
 
 
@@ -171,7 +171,9 @@ async def test_the_printed_role_is_enough_and_no_more(
 
 async def test_a_database_that_no_service_lists_is_not_asked(desk: Desk, tmp_path: Path) -> None:
     settings = only_postgres(tmp_path / "conf")
-    (tmp_path / "conf" / "responder.yaml").write_text("targets: {postgres: {hdr_empire: {}, payroll: {}}}\n")
+    (tmp_path / "conf" / "responder.yaml").write_text(
+        "targets: {postgres: {hdr_empire: {}, payroll: {}}, redis: {cache: {}}}\n"
+    )
     ended = desk.run("doctor", "--json", **settings, HDR_TARGETS__POSTGRES__PAYROLL__URL="postgresql://127.0.0.1:1/x")
     answer = found(ended.out)["postgres payroll"]
     assert answer["status"] == "not configured"

@@ -75,7 +75,7 @@ async def test_observe_writes_the_plan_with_its_targets_and_what_would_have_stop
     assert "cell.set(cell a)" in text
     assert "but pause" in text
     (row,) = await workshop.rows("select plan #> '{steps,0}' ->> 'parameters' as parameters from runs")
-    assert row["parameters"] == '{"cell": "a", "value": 2}'
+    assert '"cell": "a", "value": 2' in row["parameters"]
 
 
 @pytest.mark.parametrize(("cap", "status"), [(Mode.APPROVE, "awaiting_approval"), (Mode.OBSERVE, "observed")])

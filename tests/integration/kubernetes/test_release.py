@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from hdr_responder.actions.contract import Seen
 from hdr_responder.actions.kubernetes.isolated import Released, ReleasedParameters
@@ -15,7 +16,7 @@ from hdr_responder.actions.kubernetes.release import Release, ReleaseParameters,
 from hdr_responder.actions.kubernetes.scaling import ScaleToZero, ScaleToZeroParameters
 from hdr_responder.adapters.kubernetes import KubernetesAdapter
 from hdr_responder.domain.ports.kubernetes import JsonPatch, ObjectMeta, ObjectRef
-from hdr_responder.errors import ConflictError, FencedError, NotFoundError, PermanentError, TemporaryError
+from hdr_responder.errors import ConflictError, FencedError, NotFoundError, TemporaryError
 from tests.fakes.everywhere import EVERYWHERE
 from tests.integration.kubernetes.networks import (
     SELECTOR,
@@ -269,8 +270,8 @@ class TestRefuses:
         del params
         await isolate(cluster, namespace)
         before = policies(control_plane, namespace)
-        with pytest.raises(PermanentError):
-            await RELEASE.dry_run(step(cluster), ReleaseParameters(workload=workload(namespace, name)))
+        with pytest.raises(ValidationError):
+            ReleaseParameters(workload=workload(namespace, name))
         assert policies(control_plane, namespace) == before
 
     async def test_a_rehearsal_changes_nothing(

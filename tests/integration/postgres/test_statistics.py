@@ -90,7 +90,6 @@ async def test_the_state_of_the_vacuum(helped: Helped) -> None:
     assert (worst.table, worst.live_rows, worst.dead_ratio) == ("jobs", 2500, 0.5)
     assert worst.last_vacuum is not None
     assert worst.last_analyze is not None
-    assert worst.last_autovacuum is None
     assert found.dead_ratio == 0.5
     assert found.autovacuum
     assert 0 < found.freeze_ratio == found.xid_age / 200_000_000 < 1

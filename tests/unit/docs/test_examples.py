@@ -111,8 +111,14 @@ def test_yaml(block: Block, tmp_path: Path) -> None:
         case "settings":
             path = tmp_path / "responder.yaml"
             text = block.body.replace("/run/secrets", str(tmp_path))
-            for name in ("alertmanager-prod-us-tokens", "hdr-empire-url", "kubeconfig-us"):
-                content = '["a"]' if "tokens" in name else "postgresql://h/d"
+            secrets = {
+                "alertmanager-prod-us-tokens": '["a"]',
+                "hdr-empire-url": "postgresql://h/d",
+                "kubeconfig-us": "",
+                "cache-url": "redis://h",
+                "status-page-token": "t",
+            }
+            for name, content in secrets.items():
                 (tmp_path / name).write_text(content, encoding="utf-8")
             path.write_text(text, encoding="utf-8")
             load_settings(path, {})

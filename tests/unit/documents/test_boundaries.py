@@ -108,10 +108,12 @@ def test_what_is_listed_is_fine(tmp_path: Path) -> None:
 
 def test_a_database_that_the_settings_do_not_know(tmp_path: Path) -> None:
     """Only where the settings are at hand; what they know and no service lists is no mistake."""
-    known = TargetNames(databases=frozenset({"hdr_empire", "more"}), caches=frozenset({"hdr_cache"}))
+    known = TargetNames(databases=frozenset({"hdr_empire", "more"}), caches=frozenset({"cache", "hdr_cache"}))
     assert problems(tmp_path, targets=known) == []
     shutil.rmtree(tmp_path / "playbooks")
-    (told, *_) = problems(tmp_path, targets=TargetNames(databases=frozenset({"hdr_umpire"}), caches=frozenset()))
+    (told, *_) = problems(
+        tmp_path, targets=TargetNames(databases=frozenset({"hdr_umpire"}), caches=frozenset({"cache"}))
+    )
     assert "services.yaml:" in told
     assert "unknown targets.postgres entry (got 'hdr_empire'; did you mean 'hdr_umpire'?)" in told
 

@@ -75,7 +75,7 @@ async def test_what_cannot_be_reached_exits_with_3_and_shows_no_secret(desk: Des
     ended = desk.run("doctor", "--json", **settings)
     failed = {what for what, f in found(ended.out).items() if f["status"] == "failed" and f["unreachable"]}
     assert ended.code == 3
-    assert failed == {"redis", "alertmanager", "prometheus", "postgres hdr_empire"}
+    assert failed == {"redis", "alertmanager", "prometheus", "postgres hdr_empire", "postgres hdr_empire excess"}
     assert "check HDR_REDIS__URL" in ended.out
     assert "s3cr3t" not in ended.out + ended.err
 

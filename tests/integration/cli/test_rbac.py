@@ -46,7 +46,7 @@ async def test_every_step_of_the_shipped_playbooks_works_under_the_printed_role(
         await stage.cluster.close()
     declared = {step.action.name for playbook in stage.playbooks for step in playbook.actions}
     assert {name for name in declared if name.startswith("kubernetes.")} <= done
-    assert {"kubernetes.rollout", "kubernetes.replicas", "kubernetes.isolated"} <= done
+    assert {"kubernetes.rollout", "kubernetes.isolated", "kubernetes.released"} <= done
 
 
 async def test_each_printed_rule_is_needed(

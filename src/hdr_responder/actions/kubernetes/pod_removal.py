@@ -126,7 +126,7 @@ class PodRemoval(Mutation[P, RemovalResult]):
                     return _result(params, state)
                 require_fence(seen.meta, ctx.fence, uid)
                 await self.remove(cluster, seen.meta)
-            except ConflictError:
+            except (ConflictError, NotFoundError):  # a deletion whose answer was lost may have been sent once more
                 continue
             except AmbiguousError as error:
                 unanswered, lost = error, lost + 1

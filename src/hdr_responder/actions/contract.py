@@ -294,12 +294,9 @@ class Check(ABC, Generic[P]):
     """Whether it tells the health of a system by itself, without an incident or a change that it is about."""
     parameters: type[P]
 
+    @abstractmethod
     def permissions(self, params: P) -> tuple[Permission, ...]:
-        """Return the rights that looking needs; empty when none. See `Action.permissions`.
-
-        Raises NotImplementedError where a check does not say, which is told wherever rights are listed.
-        """
-        raise NotImplementedError(f"{self.name} does not say which rights it needs")
+        """Return the rights that looking needs; empty when none."""
 
     @abstractmethod
     async def evaluate(self, ctx: StepContext, params: P) -> Verdict:

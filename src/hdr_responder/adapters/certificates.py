@@ -1,6 +1,7 @@
 """The `TlsServer` port: reads a certificate without trusting it, and then asks the same server as a client would.
 
-Python gives the fields of a verified certificate only, so the bytes of any other are parsed by `cryptography`.
+Python gives the fields of a verified certificate only, so the bytes of any other are parsed by `cryptography`, which is
+imported when a certificate is first asked for: it would weigh on every service that watches none.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-
-from cryptography import x509
-from cryptography.x509.oid import NameOID
+from typing import TYPE_CHECKING
 
 from hdr_responder.domain.ports.certificates import Certificate
 from hdr_responder.errors import PermanentError, UnavailableError
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 MAX_NAMES = 100
 NAME_LIMIT = 300
@@ -93,6 +95,8 @@ class ConfiguredTlsServer:
 
 def parse(shown: bytes, *, problem: str) -> Certificate:
     """Return what a certificate in DER says, at most `MAX_NAMES` of its names; raises ValueError when it is none."""
+    from cryptography import x509
+
     parsed = x509.load_der_x509_certificate(shown)
     return Certificate(
         subject=_common_name(parsed.subject),
@@ -105,11 +109,15 @@ def parse(shown: bytes, *, problem: str) -> Certificate:
 
 
 def _common_name(name: x509.Name) -> str:
+    from cryptography.x509.oid import NameOID
+
     found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
     return (str(found[0].value) if found else name.rfc4514_string())[:NAME_LIMIT]
 
 
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    from cryptography import x509
+
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:

@@ -105,9 +105,9 @@ def card_lines(record: IncidentRecord) -> Iterator[str]:
         yield "  Nothing has been done automatically."
     for index, (run, steps) in enumerate(runs[:MAX_RUNS]):
         yield f"  {words.run_line(run)}"
-        begun = [s for s in steps if index == 0 and (s.started_at or s.ended_at)]
-        for step in begun[:MAX_STEPS]:
-            yield f"    {words.step_line(step, run.plan)}"
+        begun = words.step_lines(run, steps, ahead=False) if index == 0 else []
+        for line in begun[:MAX_STEPS]:
+            yield f"    {line}"
         if index == 0 and words.verification_line(run):
             yield f"    {words.verification_line(run)}"
         if run.status is RunStatus.AWAITING_APPROVAL:

@@ -114,4 +114,4 @@ def _step_lines(run: Run, steps: Sequence[Step]) -> list[str]:
     """Return what became of the steps, or what they would have been where nothing was done."""
     if run.status is RunStatus.OBSERVED:
         return [f"would: {words.planned_line(step)}" for step in run.plan.steps]
-    return [words.step_line(step, run.plan) for step in steps]
+    return words.step_lines(run, steps)

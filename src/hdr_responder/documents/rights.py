@@ -165,7 +165,7 @@ class _Collected:
         for params in _possible(use, situation):
             try:
                 found = use.user.permissions(params)
-            except (AttributeError, NotImplementedError) as error:
+            except AttributeError as error:
                 self.untold[f"{use.who}: {_why(error)}"] = None
                 continue
             for right in found:
@@ -340,7 +340,5 @@ def _has_unknown(value: object) -> bool:
     return value is _UNKNOWN
 
 
-def _why(error: Exception) -> str:
-    if isinstance(error, NotImplementedError):
-        return "it does not say which rights it needs"
-    return f"its rights depend on {getattr(error, 'name', None) or 'a parameter'!r}, which only a run knows"
+def _why(error: AttributeError) -> str:
+    return f"its rights depend on {error.name or 'a parameter'!r}, which only a run knows"

@@ -116,9 +116,10 @@ class Undoer:
         except Exception as error:
             log.exception("undo_crashed", step=step.step_id)
             return await self._record(run, steps, step, f"failed: unexpected {type(error).__name__}", escalate=True)
+        untold = ""
         if undone is Undone.UNDONE:
-            await announced(compiled.mutation, ctx, params, step.state, undone=True)
-        await self._record(run, steps, step, undone, escalate=undone is Undone.DRIFTED)
+            untold = await announced(compiled.mutation, ctx, params, step.state, undone=True)
+        await self._record(run, steps, step, undone, escalate=undone is Undone.DRIFTED, note=untold)
 
     async def _again(
         self, run: Run, steps: Sequence[Step], step: Step, compiled: CompiledStep, error: HdrError
@@ -146,12 +147,14 @@ class Undoer:
             resolved_at = (await tx.incidents.get(run.incident_id)).resolved_at
         return max(due, resolved_at or due)
 
-    async def _record(self, run: Run, steps: Sequence[Step], step: Step, undone: str, *, escalate: bool) -> None:
+    async def _record(
+        self, run: Run, steps: Sequence[Step], step: Step, undone: str, *, escalate: bool, note: str = ""
+    ) -> None:
         async with self._bench.telling(run) as told:
             step.undone = str(undone)[:1000]
             await told.tx.runs.save_step(run, step)
             await self._let_go(told, run, steps)
-            text = f"Undo of step {step.step_id}: {undone}"[:1000]
+            text = f"Undo of step {step.step_id}: {undone}{f' ({note})' if note else ''}"[:1000]
             told.ledger.entry(told.incident, EntryKind.UNDONE, text, run_id=run.id)
             told.ledger.say(told.incident, text)
             if escalate:

@@ -27,7 +27,7 @@ from hdr_responder.records.presentation import (
     run_line,
     runbook_url,
     status_line,
-    step_line,
+    step_lines,
     verification_line,
 )
 
@@ -101,7 +101,7 @@ def _run(run: Run, steps: Sequence[Step]) -> str:
     if run.mode == "observe":
         lines += [f"- would: {_plain(planned_line(p))}" for p in run.plan.steps]
     else:
-        lines += [f"- {_plain(step_line(s, run.plan))}" for s in steps]
+        lines += [f"- {_plain(line)}" for line in step_lines(run, steps)]
     lines += [f"- held by {_plain(r)}" for r in refusals(run.plan.verdicts) if run.status.is_ended is False]
     verified = verification_line(run)
     if verified:

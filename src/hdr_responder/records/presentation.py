@@ -185,14 +185,22 @@ def planned_line(step: PlannedStep) -> str:
     return f"{one_line(step.summary).rstrip('.') or step.action}{target}"
 
 
-def step_line(step: Step, plan: Plan) -> str:
-    """Return what became of a step: ``2. Restart the workers: done after 12 s``."""
+def step_lines(run: Run, steps: Sequence[Step], *, ahead: bool = True) -> list[str]:
+    """Return what became of each step: ``2. Restart the workers: done after 12 s``; ``ahead`` those to come, too."""
+    going = run.status is RunStatus.RUNNING and not any(s.status is StepStatus.STARTED for s in steps)
+    # A read leaves no trace until it has ended: the next step of a run that goes on is what it is at.
+    current = next((s for s in steps if s.status is StepStatus.PENDING), None) if going else None
+    shown = [s for s in steps if ahead or s is current or s.status is not StepStatus.PENDING]
+    return [_step_line(s, run.plan, "under way" if s is current else _STEP_STATUS[s.status]) for s in shown]
+
+
+def _step_line(step: Step, plan: Plan, status: str) -> str:
     planned = next((p for p in plan.steps if p.id == step.step_id), None)
     what = planned_line(planned) if planned else step.action
     took = f" after {length(step.ended_at - step.started_at)}" if step.started_at and step.ended_at else ""
     why = f" ({one_line(step.error)})" if step.error else ""
     undone = f"; undone: {one_line(step.undone)}" if step.undone else ""
-    return f"{step.position + 1}. {what}: {_STEP_STATUS[step.status]}{took}{why}{undone}"
+    return f"{step.position + 1}. {what}: {status}{took}{why}{undone}"
 
 
 def runbook_url(record: IncidentRecord) -> str | None:

@@ -257,6 +257,9 @@ class CellIs(Check[CellParameters]):
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
 
+    def permissions(self, params: CellParameters) -> tuple[Permission, ...]:
+        return ()
+
     async def evaluate(self, ctx: StepContext, params: CellParameters) -> Verdict:
         await self._cells.pass_point("check", ctx)
         value = await self._cells.value(params.cell)

@@ -146,12 +146,17 @@ async def test_a_retry_under_pause_waits(open_cells: OpenWorkshop) -> None:
 
 
 async def test_once_pause_has_returned_nothing_starts_in_any_replica(open_cells: OpenWorkshop) -> None:
-    """Starts and a pause at the same time, at many offsets: no start is later than the pause's return."""
+    """A pause at every point of starts in two replicas: no start is later than the pause's return."""
     workshop = await open_cells(playbook(params={"cell": "a"}))
     other = workshop.peer()
     starts = "select r.id, r.started_at, s.started_at as step from runs r join steps s on s.run_id = r.id order by r.id"
     seen = set()
-    for round_ in range(12):
+    points: list[Point | None] = [None, "dry_run", "claim", "capture", "before_effect", "after_effect", "announce"]
+    for round_, point in enumerate(points):
+        reached = asyncio.Event()
+        if point is None:
+            reached.set()
+        workshop.cells.at = {} if point is None else {point: lambda _, event=reached: event.set()}  # type: ignore[misc]
         await workshop.fire("a", service=f"unknown-{round_}")
         await workshop.intake()
         await workshop.engine.starter.plan_incident(round_ + 1)
@@ -163,7 +168,7 @@ async def test_once_pause_has_returned_nothing_starts_in_any_replica(open_cells:
             await engine.verifier.verify(run_id)
 
         starting = [asyncio.create_task(start(e, run["id"])) for e in (workshop.engine, other.engine)]
-        await asyncio.sleep(round_ * 0.004)
+        await asyncio.wait_for(reached.wait(), 20)
         await other.engine.operations.pause(by="ann")
         at_return = await workshop.rows(starts)
         seen.add(sum(r["step"] is not None for r in at_return))

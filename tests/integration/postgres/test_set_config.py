@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -202,7 +201,7 @@ async def test_giving_up_the_step_while_it_waits_leaves_what_is_observed(helped:
 
     async def forever(_: float) -> None:
         entered.set()
-        await asyncio.sleep(timedelta(hours=1).total_seconds())
+        await asyncio.Event().wait()
 
     work = asyncio.create_task(SetConfig(forever).execute(helped.context(), setting(), state))
     await asyncio.wait_for(entered.wait(), 15)

@@ -11,6 +11,7 @@ from hdr_responder.adapters.store.pool import Pool
 from hdr_responder.domain.guards import Allowance, Counted, FactsAsked, GuardFacts, Limit, TargetHistory, TrackRecord
 from hdr_responder.domain.runs import Run, RunStatus, Verification
 from tests.integration.store.samples import MINUTE, NOW, plan, stored_run
+from tests.services.waiting import eventually
 
 pytestmark = pytest.mark.service
 
@@ -34,10 +35,11 @@ async def facts(store: PostgresStore, at: Run, *limits: Limit, newest: int = 0) 
 
 async def waits_for_a_lock(pool: Pool, task: asyncio.Task[GuardFacts]) -> None:
     waiting = "select exists (select from pg_locks where locktype = 'advisory' and not granted)"
-    for _ in range(1000):
-        if task.done() or await pool.fetchval(waiting):
-            break
-        await asyncio.sleep(0.01)
+
+    async def settled() -> bool:
+        return task.done() or bool(await pool.fetchval(waiting))
+
+    await eventually(settled)
     assert not task.done()
 
 

@@ -21,6 +21,7 @@ from hdr_responder.adapters.store.queue import Handler, Periodic, Worker
 from hdr_responder.domain.ports.store import Job
 from hdr_responder.errors import AdapterError, PermanentError, TemporaryError, UnavailableError
 from tests.services.postgres import PostgresServer
+from tests.services.waiting import eventually
 
 pytestmark = pytest.mark.service
 
@@ -88,9 +89,10 @@ async def _queued(pool: Pool) -> Counter[str]:
 
 
 async def _until_queued(pool: Pool, expected: dict[str, int]) -> None:
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while await _queued(pool) != expected:  # noqa: ASYNC110 - the database tells no one
-            await asyncio.sleep(0.05)
+    async def as_expected() -> bool:
+        return await _queued(pool) == expected
+
+    await eventually(as_expected, seconds=DEADLINE_SECONDS)
 
 
 async def test_jobs_run_once_committed_with_their_keys(store: PostgresStore, pool: Pool, start: Start) -> None:
@@ -256,9 +258,11 @@ async def test_the_worker_survives_a_restart_of_the_database(
         assert worker.connected
         with capture_logs() as logs:
             await asyncio.to_thread(postgres_server.stop)
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                while not any("waits for the database" in entry["event"] for entry in logs):  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
+
+            async def told() -> bool:
+                return any("waits for the database" in entry["event"] for entry in logs)
+
+            await eventually(told, seconds=DEADLINE_SECONDS)
         await asyncio.to_thread(postgres_server.start)
         assert worker.alive
         async with asyncio.timeout(DEADLINE_SECONDS):

@@ -123,6 +123,7 @@ async def test_what_was_answered_survives_a_crash_and_the_rest_is_turned_away(
     writer: DeliveryWriter, store_url: str, postgres_server: PostgresServer
 ) -> None:
     answered: list[bytes] = []
+    many = asyncio.Event()
     turned_away: list[HdrError] = []
 
     async def send(client: int) -> None:
@@ -134,10 +135,11 @@ async def test_what_was_answered_survives_a_crash_and_the_rest_is_turned_away(
                 turned_away.append(error)
                 return
             answered.append(body)
+            if len(answered) == 200:
+                many.set()
 
     sending = asyncio.gather(*(send(client) for client in range(20)))
-    while len(answered) < 200:  # noqa: ASYNC110 - it is counted by others
-        await asyncio.sleep(0.01)
+    await asyncio.wait_for(many.wait(), 30)
     await asyncio.to_thread(postgres_server.crash)
     await sending
     assert len(turned_away) == 20

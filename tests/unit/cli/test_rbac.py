@@ -116,12 +116,11 @@ def test_commands_and_keys_of_redis() -> None:
 
 def test_what_cannot_be_told_is_said_and_fails(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never quietly less: the rest is printed, and the exit code says that it is not all."""
-    from hdr_responder.actions.contract import Check
     from hdr_responder.actions.kubernetes.replicas import Available
 
-    monkeypatch.setattr(Available, "permissions", Check.permissions)
+    monkeypatch.setattr(Available, "permissions", lambda _, params: params.mood)
     ended = run("rbac", "--kind", "kubernetes")
     assert ended.code == 1
-    assert "NOT COMPLETE: service neural-hdr: health (kubernetes.available): it does not say" in ended.err
+    assert "NOT COMPLETE: service neural-hdr: health (kubernetes.available): its rights depend on 'mood'" in ended.err
     assert "kind: Role" in ended.out
     assert json.loads(run("rbac", "--json").out)["complete"] is False

@@ -206,6 +206,9 @@ class PrometheusCheck(Check[QueryParameters]):
     example = "prometheus: {query: up, below: 1}"
     parameters = QueryParameters
 
+    def permissions(self, params: QueryParameters) -> tuple[Permission, ...]:
+        return ()
+
     async def evaluate(self, ctx: StepContext, params: QueryParameters) -> Verdict:
         return Verdict(holds=None, detail="not asked")
 
@@ -222,6 +225,9 @@ class AlertCheck(Check[AlertParameters]):
     example = "alert: resolved"
     parameters = AlertParameters
     is_health_probe = False
+
+    def permissions(self, params: AlertParameters) -> tuple[Permission, ...]:
+        return ()
 
     async def evaluate(self, ctx: StepContext, params: AlertParameters) -> Verdict:
         return Verdict(holds=None, detail="not asked")

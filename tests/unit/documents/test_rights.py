@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from hdr_responder.actions.alerts import AlertCheck
 from hdr_responder.actions.contract import (
-    AnyCheck,
     Check,
     Parameters,
     Permission,
@@ -17,7 +17,6 @@ from hdr_responder.actions.contract import (
     Registry,
     Result,
     StepContext,
-    Verdict,
 )
 from hdr_responder.actions.registry import registry
 from hdr_responder.documents.catalogue import load
@@ -63,25 +62,8 @@ class Pick(Read[PickParameters, Nothing]):
         return Nothing()
 
 
-class SilentParameters(Parameters):
-    pass
-
-
-class Silent(Check[SilentParameters]):
-    """A check that does not say which rights it needs."""
-
-    name = "silent"
-    summary = "Says nothing."
-    example = ""
-    parameters = SilentParameters
-
-    async def evaluate(self, ctx: StepContext, params: SilentParameters) -> Verdict:
-        return Verdict(holds=True, detail="")
-
-
 def known() -> Registry:
-    checks: tuple[AnyCheck, ...] = (Silent(), *registry().checks.values())
-    return Registry((Pick(), *registry().actions.values()), checks)
+    return Registry((Pick(), *registry().actions.values()), tuple(registry().checks.values()))
 
 
 def playbook(name: str = "one", **parts: Any) -> dict[str, Any]:
@@ -222,9 +204,12 @@ def test_a_default_does_not_stand_for_what_a_run_gives(tmp_path: Path, verb: str
     assert found.untold == ("one: pick (kubernetes.pick): its rights depend on 'verb', which only a run knows",)
 
 
-def test_a_check_that_does_not_say_is_told(tmp_path: Path) -> None:
-    document = playbook(steps=[LOOK], verify={"all": [{"silent": {}}]})
-    assert needs(tmp_path, document).untold == ("one: verify (silent): it does not say which rights it needs",)
+def test_a_check_that_does_not_say_which_rights_it_needs_is_none() -> None:
+    class Silent(AlertCheck):
+        permissions = Check.permissions
+
+    with pytest.raises(TypeError, match="permissions"):
+        Silent()  # type: ignore[abstract]
 
 
 def test_nothing_is_granted_where_nothing_may_be_touched(tmp_path: Path) -> None:

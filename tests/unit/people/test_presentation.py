@@ -12,7 +12,7 @@ from hdr_responder.adapters.slack.text import escape, fit, lines, link, unescape
 from hdr_responder.domain.incidents import IncidentStatus
 from hdr_responder.domain.runs import RunStatus, StepStatus, Verification
 from hdr_responder.records import presentation as words
-from tests.unit.people.builders import NOW, make_alert, make_incident, make_plan, make_record, make_run, make_step
+from tests.unit.people.builders import NOW, make_alert, make_incident, make_record, make_run, make_step
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_every_status_has_words() -> None:
         said = words.verification_line(make_run(verification=verification))
         assert bool(said) is (verification is not Verification.NONE)
     for step in StepStatus:
-        assert words.step_line(make_step(make_run(), status=step), make_plan())
+        assert words.step_lines(make_run(), [make_step(make_run(), status=step)])
 
 
 def test_run_names_who_asked_and_why_it_stands() -> None:
@@ -83,9 +83,22 @@ def test_run_names_who_asked_and_why_it_stands() -> None:
 
 def test_failed_step_says_why() -> None:
     step = make_step(make_run(), status=StepStatus.FAILED, error="quota", undone="scaled back")
-    assert words.step_line(step, make_plan()) == (
+    assert words.step_lines(make_run(), [step]) == [
         "1. Restart the workers on Deployment vfx/neural-hdr: failed after 1 min 12 s (quota); undone: scaled back"
-    )
+    ]
+
+
+def test_the_step_that_a_run_is_at_is_under_way() -> None:
+    """A read leaves no trace until it has ended, and may wait for minutes."""
+    run, waiting = make_run(RunStatus.RUNNING), make_run(RunStatus.HELD)
+    steps = [make_step(run, status=status) for status in (StepStatus.SUCCEEDED, StepStatus.PENDING, StepStatus.PENDING)]
+    assert [line.partition(": ")[2].partition(" after")[0] for line in words.step_lines(run, steps)] == [
+        *("done", "under way", "to come")
+    ]
+    assert len(words.step_lines(run, steps, ahead=False)) == 2
+    assert len(words.step_lines(waiting, steps, ahead=False)) == 1
+    begun = [make_step(run, status=StepStatus.STARTED), make_step(run, status=StepStatus.PENDING)]
+    assert "under way" not in "".join(words.step_lines(run, begun))
 
 
 @pytest.mark.parametrize(

@@ -117,9 +117,9 @@ def _newest(run: Run, steps: tuple[Step, ...]) -> Iterator[str]:
     if run.status in {RunStatus.HELD, RunStatus.AWAITING_APPROVAL, RunStatus.OBSERVED}:
         for refusal in words.refusals(run.plan.verdicts)[:MAX_REFUSALS]:
             yield f"    Refused by {fit(refusal, LINE_LIMIT)}"
-    begun = [s for s in steps if s.started_at or s.ended_at]
-    for step in begun[:MAX_STEPS]:
-        yield f"    {fit(words.step_line(step, run.plan), LINE_LIMIT)}"
+    begun = words.step_lines(run, steps, ahead=False)
+    for line in begun[:MAX_STEPS]:
+        yield f"    {fit(line, LINE_LIMIT)}"
     if len(begun) > MAX_STEPS:
         yield f"    {words.more(MAX_STEPS, len(begun))}"
     verification = words.verification_line(run)
